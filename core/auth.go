@@ -1,0 +1,38 @@
+package core
+
+import "context"
+
+// Credentials are what a client shows to be let in. Dialects fill the fields they
+// have.
+type Credentials struct {
+	User   UserID // who the client says it is; empty: the house may choose
+	Tenant string // the tenant it names, where its dialect does
+	Key    string // proves membership of the tenant
+	Token  string // proves who the user is
+	Room   RoomID // what it is about to enter, where it is known
+	Name   string
+	Device string
+	Remote string // the client's address, as the edge saw it
+}
+
+// Grant is what an Authorizer gives: who the client is from now on.
+type Grant struct {
+	Tenant     TenantID
+	User       UserID
+	MaxUsers   int // of the tenant online at once; 0: no limit
+	ICEServers []ICEServer
+}
+
+// ICEServer is a STUN or TURN server for clients to use, in the shape of the
+// RTCIceServer of W3C's WebRTC API.
+type ICEServer struct {
+	URLs       []string
+	Username   string
+	Credential string
+}
+
+// Authorizer says who a client is. It may wait: it is called from the session's
+// own goroutine and never from a room. Refusals are errors with code Unauthorized.
+type Authorizer interface {
+	Authorize(context.Context, Credentials) (Grant, error)
+}

@@ -1,0 +1,317 @@
+package core
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"maps"
+	"math/big"
+	"slices"
+	"sync"
+)
+
+// HubConfig is what a hub is made of.
+type HubConfig struct {
+	Plane    Plane
+	Auth     Authorizer
+	Observer Observer
+	// Capacity is the most members of a room that was opened without saying;
+	// 0: no limit.
+	Capacity int
+}
+
+// Hub is the house: the rooms of one process and the people who are online.
+type Hub struct {
+	plane    Plane
+	auth     Authorizer
+	watch    Observer
+	capacity int
+
+	// Guarded by mu, as are room.holds, room.used and person.rooms.
+	mu       sync.Mutex
+	draining bool
+	rooms    map[roomKey]*room
+	people   map[personKey]*person
+	members  int             // seats taken, in all rooms
+	empty    []chan struct{} // closed when members becomes 0
+}
+
+type roomKey struct {
+	tenant TenantID
+	id     RoomID
+}
+
+type personKey struct {
+	tenant TenantID
+	user   UserID
+}
+
+// person is somebody online: the one session that speaks for them.
+type person struct {
+	key   personKey
+	out   *Outbox
+	rooms map[*room]struct{} // where they have a seat
+}
+
+// Stats are a hub's gauges.
+type Stats struct {
+	Rooms   int // rooms there are
+	Members int // seats taken in them
+	People  int // people who have said who they are
+}
+
+// NewHub makes an empty hub.
+func NewHub(c HubConfig) *Hub {
+	return &Hub{
+		plane: c.Plane, auth: c.Auth, watch: c.Observer, capacity: c.Capacity,
+		rooms: make(map[roomKey]*room), people: make(map[personKey]*person),
+	}
+}
+
+// Session opens a session whose events go to out. Remote is the client's address,
+// for the Authorizer.
+func (h *Hub) Session(out *Outbox, remote string) *Session {
+	return &Session{hub: h, out: out, remote: remote}
+}
+
+// Stats counts what there is.
+func (h *Hub) Stats() Stats {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return Stats{Rooms: len(h.rooms), Members: h.members, People: len(h.people)}
+}
+
+// Drain refuses new rooms and new members from now on. Calls that run go on.
+func (h *Hub) Drain() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.draining = true
+}
+
+// Empty waits until nobody is in any room.
+func (h *Hub) Empty(ctx context.Context) error {
+	h.mu.Lock()
+	if h.members == 0 {
+		h.mu.Unlock()
+		return nil
+	}
+	done := make(chan struct{})
+	h.empty = append(h.empty, done)
+	h.mu.Unlock()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// claim makes out the one connection that speaks for g.User. Who did before leaves
+// all rooms before claim returns, if the policy lets it happen at all.
+func (h *Hub) claim(ctx context.Context, g Grant, out *Outbox, o Online) (*person, error) {
+	if !validID(string(g.User)) {
+		return nil, Errorf(Invalid, "not a user id")
+	}
+	key := personKey{g.Tenant, g.User}
+	h.mu.Lock()
+	old := h.people[key]
+	switch {
+	case old != nil && old.out == out:
+		h.mu.Unlock()
+		return old, nil
+	case old != nil && o == Refuse:
+		h.mu.Unlock()
+		return nil, Errorf(UserOnline, "%s is online", g.User)
+	case old == nil && g.MaxUsers > 0 && h.online(g.Tenant) >= g.MaxUsers:
+		h.mu.Unlock()
+		return nil, Errorf(TooMany, "too many users are online")
+	}
+	p := &person{key: key, out: out, rooms: make(map[*room]struct{})}
+	h.people[key] = p
+	var seats []*room
+	if old != nil {
+		seats = slices.Collect(maps.Keys(old.rooms))
+	}
+	h.mu.Unlock()
+	for _, r := range seats {
+		r.send(ctx, message{evict: old})
+	}
+	if old != nil && o == Cut {
+		old.out.Cut(ErrDisplaced)
+	}
+	return p, nil
+}
+
+// online counts a tenant's people. Called with mu held.
+func (h *Hub) online(t TenantID) (n int) {
+	for key := range h.people {
+		if key.tenant == t {
+			n++
+		}
+	}
+	return n
+}
+
+// forget takes p offline, unless a newer connection speaks for the same person.
+func (h *Hub) forget(p *person) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.people[p.key] == p {
+		delete(h.people, p.key)
+	}
+}
+
+// deliver puts e into the outbox of somebody online.
+func (h *Hub) deliver(to personKey, e Event) error {
+	h.mu.Lock()
+	p := h.people[to]
+	h.mu.Unlock()
+	if p == nil {
+		return Errorf(NoSuchMember, "%s is not online", to.user)
+	}
+	p.out.Put(e)
+	return nil
+}
+
+// open makes a room that stays until it was used and is empty again.
+func (h *Hub) open(t TenantID, host UserID, c Open, main *room) (*room, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.draining {
+		return nil, Errorf(Draining, "no new rooms")
+	}
+	if c.Room == "" {
+		c.Room = h.freeID(t)
+	}
+	if !validID(string(c.Room)) {
+		return nil, Errorf(Invalid, "not a room id")
+	}
+	if h.rooms[roomKey{t, c.Room}] != nil {
+		return nil, Errorf(RoomExists, "room %s exists", c.Room)
+	}
+	return h.start(t, host, c, main), nil
+}
+
+// freeID thinks of a room id. Called with mu held.
+func (h *Hub) freeID(t TenantID) RoomID {
+	for {
+		if id := RoomID(RandomID("r")); h.rooms[roomKey{t, id}] == nil {
+			return id
+		}
+	}
+}
+
+// RandomID gives an id of the form that clients know: a letter and seven digits.
+// It is no secret; being allowed in never depends on knowing one.
+func RandomID(prefix string) string {
+	n, err := rand.Int(rand.Reader, big.NewInt(9_000_000))
+	if err != nil {
+		panic(err) // crypto/rand does not fail
+	}
+	return fmt.Sprintf("%s%d", prefix, n.Int64()+1_000_000)
+}
+
+// find gives a room to somebody who does not want to enter it.
+func (h *Hub) find(t TenantID, id RoomID) (*room, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if r := h.rooms[roomKey{t, id}]; r != nil {
+		return r, nil
+	}
+	return nil, Errorf(NoSuchRoom, "no room %s", id)
+}
+
+// acquire gives a room to somebody about to enter it: it does not end before the
+// matching release, or vacate if they got a seat. A missing room is made if
+// create says how.
+func (h *Hub) acquire(t TenantID, id RoomID, host UserID, create *Open) (*room, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.draining {
+		return nil, Errorf(Draining, "no new members")
+	}
+	r := h.rooms[roomKey{t, id}]
+	if r == nil {
+		if create == nil {
+			return nil, Errorf(NoSuchRoom, "no room %s", id)
+		}
+		if !validID(string(id)) {
+			return nil, Errorf(Invalid, "not a room id")
+		}
+		c := *create
+		c.Room = id
+		r = h.start(t, host, c, nil)
+		r.used = true // it is nobody's if its maker does not get in
+	}
+	for held := r; held != nil; held = held.main {
+		held.holds++
+	}
+	return r, nil
+}
+
+// release gives back a room that was acquired.
+func (h *Hub) release(r *room) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.letGo(r)
+}
+
+// letGo ends r if that was the last hold on it; who is in a breakout room holds
+// the main room too. Called with mu held.
+func (h *Hub) letGo(r *room) {
+	for ; r != nil; r = r.main {
+		if r.holds--; r.holds == 0 && r.used && !r.keep {
+			h.drop(r)
+		}
+	}
+}
+
+// close ends a room, whoever is in it.
+func (h *Hub) close(r *room) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.drop(r)
+}
+
+// drop takes a room out of the house. Called with mu held.
+func (h *Hub) drop(r *room) {
+	if key := (roomKey{r.tenant, r.id}); h.rooms[key] == r {
+		delete(h.rooms, key)
+	}
+	r.end()
+}
+
+// seat notes that p has a seat in r, unless p was displaced meanwhile.
+func (h *Hub) seat(r *room, p *person) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.people[p.key] != p {
+		return &Error{Code: UserOnline, Msg: "somebody else speaks for " + string(p.key.user), Cause: ErrDisplaced}
+	}
+	p.rooms[r] = struct{}{}
+	r.used = true
+	h.members++
+	return nil
+}
+
+// vacate notes that p has no seat in r any more, and lets go of r for it.
+func (h *Hub) vacate(r *room, p *person) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(p.rooms, r)
+	if h.members--; h.members == 0 {
+		for _, done := range h.empty {
+			close(done)
+		}
+		h.empty = nil
+	}
+	h.letGo(r)
+}
+
+// start makes a room and its goroutine. Called with mu held.
+func (h *Hub) start(t TenantID, host UserID, c Open, main *room) *room {
+	r := newRoom(h, t, host, c, main)
+	h.rooms[roomKey{t, c.Room}] = r
+	go r.run()
+	return r
+}

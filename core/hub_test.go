@@ -1,0 +1,415 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+)
+
+// anyone lets everyone in as who they say they are, but for mallory.
+type anyone struct{}
+
+func (anyone) Authorize(_ context.Context, c Credentials) (Grant, error) {
+	if c.User == "mallory" {
+		return Grant{}, errors.New("no")
+	}
+	return Grant{Tenant: TenantID(c.Tenant), User: c.User}, nil
+}
+
+// client is a session, and what ended its connection.
+type client struct {
+	*Session
+	t   *testing.T
+	out *Outbox
+	cut error
+}
+
+func newHouse(o Observer) *Hub {
+	return NewHub(HubConfig{Plane: &fakeMedia{}, Auth: anyone{}, Observer: o})
+}
+
+func (h *Hub) client(t *testing.T) *client {
+	c := &client{t: t}
+	c.out = NewOutbox(100, func(err error) { c.cut = err })
+	c.Session = h.Session(c.out, "192.0.2.1")
+	return c
+}
+
+// asks carries out a command and gives all that the client has heard since.
+func (c *client) asks(cmd Command) string {
+	c.t.Helper()
+	c.Do(c.t.Context(), Ref{}, cmd)
+	return c.heard()
+}
+
+func (c *client) heard() string {
+	synctest.Wait()
+	all := []string{}
+	for len(c.out.wake) > 0 {
+		events, _ := c.out.Take(context.Background())
+		for _, e := range events {
+			all = append(all, describe(e))
+		}
+	}
+	return fmt.Sprint(all)
+}
+
+func (c *client) joins(room RoomID, as UserID) string {
+	return c.asks(Join{
+		Room: room, Cred: &Credentials{User: as}, Online: Displace, Make: &Open{Mode: SFU, Capacity: 2}, Alone: true,
+	})
+}
+
+func want(t *testing.T, got, want string) {
+	t.Helper()
+	if got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestRoomLivesWhileSomebodyIsInIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(quiet{})
+		ann, ben, cay := h.client(t), h.client(t), h.client(t)
+		want(t, ann.asks(Join{Room: "r"}), "[refused not_registered]")
+		want(t, ann.asks(Leave{}), "[refused not_registered]")
+		want(t, ann.joins("r", "mallory"), "[refused unauthorized]")
+		want(t, ann.joins("r", "ann"), "[Joined]")
+		want(t, ben.joins("r", "ben"), "[Joined]")
+		want(t, cay.joins("r", "cay"), "[refused room_full]")
+		want(t, ann.heard(), "[MemberJoined]")
+		if s := h.Stats(); s != (Stats{Rooms: 1, Members: 2, People: 3}) {
+			t.Errorf("stats %+v", s)
+		}
+		want(t, ben.asks(Leave{}), "[Done]")
+		want(t, ben.asks(Leave{}), "[refused not_member]")
+		want(t, cay.joins("r", "cay"), "[Joined]") // its connection was kept
+		ann.Close()
+		ben.Close()
+		cay.Close()
+		synctest.Wait()
+		if s := h.Stats(); s != (Stats{}) {
+			t.Errorf("left behind %+v", s)
+		}
+	})
+}
+
+func TestOneRoomAtATimeForThoseWhoWantIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(quiet{})
+		ann, ben := h.client(t), h.client(t)
+		ben.joins("r1", "ben")
+		ann.joins("r1", "ann")
+		want(t, ann.joins("r2", "ann"), "[Joined]")
+		want(t, ben.heard(), "[MemberJoined MemberLeft]")
+		want(t, ann.joins("r2", "ann"), "[Joined]") // the same again starts afresh
+		if s := h.Stats(); s != (Stats{Rooms: 2, Members: 2, People: 2}) {
+			t.Errorf("stats %+v", s)
+		}
+		ann.Close()
+		ben.Close()
+		synctest.Wait()
+	})
+}
+
+func TestSamePersonAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(quiet{})
+		old, ben, again := h.client(t), h.client(t), h.client(t)
+		old.joins("r", "ann")
+		ben.joins("r", "ben")
+		old.heard()
+		want(t, again.asks(Hello{Cred: Credentials{User: "ann"}, Online: Refuse}), "[refused user_online]")
+		want(t, again.joins("r", "ann"), "[Joined]")
+		want(t, old.heard(), "[]")
+		want(t, ben.heard(), "[MemberLeft MemberJoined]")
+		want(t, old.asks(Edit{Video: new(true)}), "[refused not_member]")
+		old.Close() // changes nothing
+		want(t, ben.heard(), "[]")
+		want(t, again.asks(List{Room: "r"}), "[Listed]")
+
+		third := h.client(t)
+		want(t, third.asks(Hello{Cred: Credentials{User: "ann"}, Online: Cut}), "[Welcome]")
+		want(t, ben.heard(), "[MemberLeft]")
+		if !errors.Is(again.cut, ErrDisplaced) || old.cut != nil {
+			t.Errorf("cut %v and %v", again.cut, old.cut)
+		}
+		again.Close()
+		third.Close()
+		ben.Close()
+		synctest.Wait()
+		if s := h.Stats(); s != (Stats{}) {
+			t.Errorf("left behind %+v", s)
+		}
+	})
+}
+
+// TestTakeoverRace has many connections become the same person at once: one wins,
+// in one seat, whatever the order.
+func TestTakeoverRace(t *testing.T) {
+	h := newHouse(quiet{})
+	var wg sync.WaitGroup
+	clients := make([]*client, 50)
+	for i := range clients {
+		clients[i] = h.client(t)
+		wg.Go(func() {
+			for range 20 {
+				clients[i].Do(t.Context(), Ref{}, Join{
+					Room: RoomID(fmt.Sprint("r", i%3)), Cred: &Credentials{User: "ann"},
+					Online: Displace, Make: &Open{Mode: SFU}, Alone: true,
+				})
+			}
+		})
+	}
+	wg.Wait()
+	if s := h.Stats(); s.People != 1 || s.Members != 1 || s.Rooms != 1 {
+		t.Errorf("after the race: %+v", s)
+	}
+	for _, c := range clients {
+		c.Close()
+	}
+	if err := h.Empty(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if s := h.Stats(); s.People != 0 || s.Members != 0 {
+		t.Errorf("left behind: %+v", s)
+	}
+}
+
+func TestRoomsThatWereOpened(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(quiet{})
+		ann, ben := h.client(t), h.client(t)
+		ann.asks(Hello{Cred: Credentials{User: "ann"}})
+		ben.asks(Hello{Cred: Credentials{User: "ben"}})
+		want(t, ann.asks(Open{Room: "once"}), "[Opened]")
+		want(t, ann.asks(Open{Room: "once"}), "[refused room_exists]")
+		want(t, ann.asks(Open{Room: "kept", Keep: true}), "[Opened]")
+		want(t, ann.asks(Open{}), "[Opened]")
+		want(t, ann.asks(Open{Room: "a\nb"}), "[refused invalid]")
+		for _, r := range []RoomID{"once", "kept"} {
+			want(t, ben.asks(Join{Room: r}), "[Joined]")
+			want(t, ben.asks(Leave{Room: r}), "[Done]")
+		}
+		want(t, ben.asks(Join{Room: "once"}), "[refused no_such_room]")
+		want(t, ben.asks(Join{Room: "kept"}), "[Joined]")
+		want(t, ben.asks(Close{Room: "kept"}), "[refused not_permitted]")
+		want(t, ann.asks(Close{Room: "kept"}), "[Done]") // the host need not be inside
+		want(t, ben.heard(), "[RoomClosed]")
+		want(t, ben.asks(List{Room: "kept"}), "[refused no_such_room]")
+		ann.Close()
+		ben.Close()
+		synctest.Wait()
+		if s := h.Stats(); s.Rooms != 1 || s.Members != 0 { // the one nobody entered
+			t.Errorf("left %+v", s)
+		}
+		h.shut()
+	})
+}
+
+// shut ends all rooms.
+func (h *Hub) shut() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, r := range h.rooms {
+		h.drop(r)
+	}
+}
+
+func TestLeavingARoomThatEndedUnderOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(quiet{})
+		ann, ben := h.client(t), h.client(t)
+		ann.asks(Hello{Cred: Credentials{User: "ann"}})
+		ben.asks(Hello{Cred: Credentials{User: "ben"}})
+		ann.asks(Open{Room: "r"})
+		ben.asks(Join{Room: "r"})
+		ann.asks(Close{Room: "r"})
+		ben.heard()
+		want(t, ben.asks(Leave{Room: "r"}), "[Done]")
+		want(t, ben.asks(Leave{Room: "r"}), "[refused no_such_room]")
+		ann.Close()
+		ben.Close()
+	})
+}
+
+func TestBreakoutHoldsItsMainRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(quiet{})
+		ann, ben := h.client(t), h.client(t)
+		ann.asks(Hello{Cred: Credentials{User: "ann"}})
+		ben.asks(Hello{Cred: Credentials{User: "ben"}})
+		ann.asks(Open{Room: "main"})
+		ann.asks(Join{Room: "main"})
+		ben.asks(Join{Room: "main"})
+		ann.heard()
+		ann.Do(t.Context(), Ref{}, Group{Room: "main", Users: []UserID{"ben", "ann", "stranger"}})
+		synctest.Wait()
+		events, _ := ann.out.Take(t.Context())
+		group := events[0].(Reply).Result.(Grouped).Group
+		want(t, describe(events[1]), "Invited")
+		want(t, ben.heard(), "[Invited]")
+		want(t, ben.asks(Join{Room: group}), "[Joined]")
+		ben.asks(Leave{Room: "main"})
+		ann.asks(Leave{Room: "main"})
+		want(t, ann.asks(Join{Room: "main"}), "[Joined]") // ben in the group keeps it
+		ann.heard()
+		want(t, ann.asks(Ungroup{Room: "main", Group: group}), "[Done]")
+		want(t, ann.asks(Ungroup{Room: "main", Group: group}), "[refused no_such_room]")
+		want(t, ben.heard(), "[]") // nobody tells those inside
+		want(t, ben.asks(Leave{Room: group}), "[Done]")
+		ann.asks(Group{Room: "main"})
+		ann.Close() // the last one out: the main room ends, and its group with it
+		ben.Close()
+		synctest.Wait()
+		if s := h.Stats(); s != (Stats{}) {
+			t.Errorf("left behind %+v", s)
+		}
+	})
+}
+
+func TestMessagesThatNameNoRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(quiet{})
+		ann, ben, cay := h.client(t), h.client(t), h.client(t)
+		for u, c := range map[UserID]*client{"ann": ann, "ben": ben, "cay": cay} {
+			c.asks(Hello{Cred: Credentials{User: u}})
+		}
+		want(t, ann.asks(Cast{To: "ben", Topic: Notice}), "[Relayed]") // across the house
+		want(t, ann.asks(Cast{To: "nobody", Topic: Notice}), "[refused no_such_member]")
+		want(t, ann.asks(Cast{Topic: Notice}), "[refused not_member]")
+		want(t, ben.heard(), "[Passed]")
+		for _, r := range []RoomID{"r1", "r2"} {
+			ann.asks(Open{Room: r, Mode: Mesh})
+			ann.asks(Join{Room: r})
+		}
+		ben.asks(Join{Room: "r1"})
+		cay.asks(Join{Room: "r2"})
+		ann.heard()
+		want(t, ann.asks(Cast{Topic: Signal}), "[Relayed]") // everyone in any room of hers
+		want(t, ann.asks(Say{To: "cay"}), "[Done]")
+		want(t, ann.asks(Edit{Name: new("Anna")}), "[Edited]")
+		want(t, ann.asks(Trickle{To: "ben", Body: JSON("{}")}), "[Done]")
+		want(t, ben.heard(), "[Passed MemberEdited CandidatePassed]")
+		want(t, cay.heard(), "[Passed Said MemberEdited]")
+		for _, c := range []*client{ann, ben, cay} {
+			c.Close()
+		}
+		synctest.Wait()
+	})
+}
+
+func TestTenantsNeverMeet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(quiet{})
+		ann, other := h.client(t), h.client(t)
+		ann.asks(Hello{Cred: Credentials{User: "ann", Tenant: "a"}})
+		want(t, other.asks(Hello{Cred: Credentials{User: "ann", Tenant: "b"}, Online: Refuse}), "[Welcome]")
+		ann.asks(Open{Room: "r"})
+		want(t, other.asks(Join{Room: "r"}), "[refused no_such_room]")
+		want(t, other.asks(List{Room: "r"}), "[refused no_such_room]")
+		want(t, other.asks(Cast{To: "ann", Topic: Notice}), "[Passed Relayed]") // to itself
+		want(t, ann.heard(), "[]")
+		ann.Close()
+		other.Close()
+		h.shut()
+	})
+}
+
+func TestDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(quiet{})
+		ann, ben := h.client(t), h.client(t)
+		ann.joins("r", "ann")
+		h.Drain()
+		want(t, ben.joins("r", "ben"), "[refused draining]")
+		want(t, ben.asks(Open{Room: "r2"}), "[refused draining]")
+		want(t, ann.asks(Edit{Video: new(true)}), "[Edited]") // calls that run go on
+		emptied := make(chan error)
+		go func() { emptied <- h.Empty(t.Context()) }()
+		synctest.Wait()
+		select {
+		case <-emptied:
+			t.Error("empty with ann inside")
+		default:
+		}
+		ann.Close()
+		if err := <-emptied; err != nil {
+			t.Error(err)
+		}
+		ben.Close()
+	})
+}
+
+// panicky is an Observer with a bug.
+type panicky struct {
+	quiet
+	panics atomic.Int32
+}
+
+func (*panicky) Handled(_ RoomID, _ UserID, c Command, _ *Error) {
+	if _, ok := c.(Say); ok {
+		panic("a bug")
+	}
+}
+
+func (p *panicky) Panicked(RoomID, any, []byte) { p.panics.Add(1) }
+
+func TestPanicEndsOneRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &panicky{}
+		h := newHouse(o)
+		ann, ben, cay := h.client(t), h.client(t), h.client(t)
+		ann.joins("r", "ann")
+		ben.joins("r", "ben")
+		cay.joins("other", "cay")
+		ann.asks(Say{Room: "r"})
+		if !errors.Is(ann.cut, ErrRoomFailed) || !errors.Is(ben.cut, ErrRoomFailed) || cay.cut != nil {
+			t.Errorf("cut %v, %v, %v", ann.cut, ben.cut, cay.cut)
+		}
+		if s := h.Stats(); s.Rooms != 1 || s.Members != 1 || o.panics.Load() != 1 {
+			t.Errorf("left %+v after %d panics", s, o.panics.Load())
+		}
+		ann.Close()
+		ben.Close()
+		want(t, cay.asks(Edit{Video: new(true)}), "[Edited]")
+		cay.Close()
+	})
+}
+
+func TestSlowReaderIsCutOffAndNobodyElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(quiet{})
+		ann, slow := h.client(t), h.client(t)
+		ann.joins("r", "ann")
+		slow.joins("r", "slow")
+		for range 101 {
+			ann.asks(Edit{Video: new(true)})
+		}
+		if !errors.Is(slow.cut, ErrSlow) || ann.cut != nil {
+			t.Errorf("cut %v and %v", slow.cut, ann.cut)
+		}
+		ann.Close()
+		slow.Close()
+	})
+}
+
+func TestCommandsNeedTheRoomOnlyWhileItLives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(quiet{})
+		ann := h.client(t)
+		ann.joins("r", "ann")
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		ann.Do(ctx, Ref{}, Edit{Video: new(true)}) // may or may not get through
+		ann.Close()                                // but the seat is given back
+		synctest.Wait()
+		if s := h.Stats(); s != (Stats{}) {
+			t.Errorf("left behind %+v", s)
+		}
+	})
+}

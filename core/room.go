@@ -1,0 +1,318 @@
+package core
+
+import (
+	"context"
+	"runtime/debug"
+	"slices"
+	"time"
+)
+
+// room is one conference. One goroutine owns it, the one in run; the rest of the
+// house reaches it by message only.
+type room struct {
+	hub     *Hub
+	tenant  TenantID
+	id      RoomID
+	mode    Mode
+	keep    bool
+	main    *room // the room that this one is a breakout of, if it is one
+	created time.Time
+	in      chan message
+	life    context.Context // ends with the room; here because it is the room's, not a call's
+	end     context.CancelFunc
+
+	// Guarded by Hub.mu.
+	holds int  // seats, and people about to take one
+	used  bool // somebody had a seat, or the room was made by joining
+
+	// Owned by run.
+	title    string
+	capacity int // 0: no limit
+	speaking bool
+	host     UserID
+	media    Media
+	seats    []*seat // in order of arrival
+	byUser   map[UserID]*seat
+	feeds    []Stream // published and connected, in order
+	legs     map[legName]*leg
+	lastLeg  uint64
+	sharing  *Sharing
+	groups   []RoomID
+	news     []news // waits until the reply is out
+}
+
+// seat is a member's place.
+type seat struct {
+	Member
+	person *person
+	joined time.Time
+	media  bool // the first packet is on its way
+}
+
+type news struct {
+	to *seat
+	Event
+}
+
+// message is what a room handles: one of a command, news from media, or a person
+// who has to go.
+type message struct {
+	from *person
+	ref  Ref
+	cmd  Command
+
+	ifMine bool // skip it unless it concerns somebody here
+	quiet  bool // the sender replies to the client
+
+	media MediaEvent
+	evict *person
+
+	done chan<- handled
+}
+
+// handled is what became of a message.
+type handled struct {
+	seated  bool // the sender has a seat now
+	skipped bool // it concerned nobody here
+	result  Result
+	err     error
+}
+
+func newRoom(h *Hub, t TenantID, host UserID, c Open, main *room) *room {
+	life, end := context.WithCancel(context.Background())
+	r := &room{
+		hub: h, tenant: t, id: c.Room, mode: c.Mode, keep: c.Keep, main: main, created: time.Now(),
+		in: make(chan message), life: life, end: end,
+		title: c.Title, capacity: c.Capacity, speaking: c.Speaking, host: host,
+		byUser: make(map[UserID]*seat), legs: make(map[legName]*leg),
+	}
+	if r.capacity == 0 {
+		r.capacity = h.capacity
+	}
+	return r
+}
+
+// send hands m to the room and waits until it was handled. An error means that the
+// room never got it; one that has ended has no seats.
+func (r *room) send(ctx context.Context, m message) (handled, error) {
+	done := make(chan handled, 1)
+	m.done = done
+	select {
+	case r.in <- m:
+		return <-done, nil
+	case <-r.life.Done():
+		return handled{}, Errorf(NoSuchRoom, "room %s is closed", r.id)
+	case <-ctx.Done():
+		return handled{seated: true}, context.Cause(ctx)
+	}
+}
+
+func (r *room) run() {
+	r.media = r.hub.plane.Open(r.id, MediaOptions{Speaking: r.speaking}, func(e MediaEvent) {
+		r.send(r.life, message{media: e})
+	})
+	defer r.clear()
+	for r.life.Err() == nil {
+		select {
+		case m := <-r.in:
+			r.guard(m)
+		case <-r.life.Done():
+		}
+	}
+}
+
+// guard handles m. A bug that panics ends this room and cuts off its people, who
+// may come again; the house lives.
+func (r *room) guard(m message) {
+	var done handled
+	defer func() {
+		if reason := recover(); reason != nil {
+			r.hub.watch.Panicked(r.id, reason, debug.Stack())
+			for _, s := range r.seats {
+				s.person.out.Cut(ErrRoomFailed)
+			}
+			r.hub.close(r)
+		}
+		m.done <- done
+	}()
+	done = r.handle(m)
+}
+
+// clear empties a room that has ended. Its breakout rooms end with it.
+func (r *room) clear() {
+	for _, g := range r.groups {
+		r.endGroup(g)
+	}
+	for _, s := range r.seats {
+		r.hub.vacate(r, s.person)
+	}
+	r.seats, r.byUser = nil, nil
+	r.media.Close()
+}
+
+// handle does all that m asks for. It never waits, so a test can call it with no
+// goroutine at all.
+func (r *room) handle(m message) (done handled) {
+	switch {
+	case m.media != nil:
+		r.heard(m.media)
+	case m.evict != nil:
+		if s := r.mine(m.evict); s != nil {
+			r.leave(s)
+		}
+	case m.ifMine && !r.concerns(m):
+		done.skipped = true
+	default:
+		done.result, done.err = r.do(m)
+		if !m.quiet && (done.result != nil || done.err != nil) {
+			m.from.out.Put(Reply{m.ref, result(done), AsError(done.err)})
+		}
+		r.hub.watch.Handled(r.id, m.from.key.user, r.told(m.cmd), AsError(done.err))
+	}
+	for _, n := range r.news { // the reply first, then the news
+		n.to.person.out.Put(n.Event)
+	}
+	clear(r.news)
+	r.news = r.news[:0]
+	done.seated = m.from != nil && r.mine(m.from) != nil
+	return done
+}
+
+func result(d handled) Result {
+	if d.err != nil {
+		return nil
+	}
+	return d.result
+}
+
+// told gives a command without the parts that a room of this mode does not use, so
+// that one story leaves one tape whichever dialect tells it.
+func (r *room) told(c Command) Command {
+	if t, ok := c.(Trickle); ok && r.mode == SFU {
+		t.To, t.Body = "", nil
+		return t
+	}
+	return c
+}
+
+// concerns reports whether m, which names no room, is for somebody here.
+func (r *room) concerns(m message) bool {
+	to := UserID("")
+	switch c := m.cmd.(type) {
+	case Say:
+		to = c.To
+	case Cast:
+		to = c.To
+	case Trickle:
+		if to = c.Stream.User; r.mode == Mesh {
+			to = c.To
+		}
+	case Edit: // concerns every room
+	}
+	return to == "" || r.byUser[to] != nil
+}
+
+// do gives the result of m's command, or neither result nor error when media will
+// settle it later.
+func (r *room) do(m message) (Result, error) {
+	if c, ok := m.cmd.(Join); ok {
+		return r.join(c, m.from)
+	}
+	if c, ok := m.cmd.(Close); ok {
+		return r.close(c, m.from.key.user)
+	}
+	me := r.mine(m.from)
+	if me == nil {
+		return nil, Errorf(NotMember, "not in room %s", r.id)
+	}
+	switch c := m.cmd.(type) {
+	case Leave:
+		r.leave(me)
+		return Done{}, nil
+	case List:
+		return Listed{r.id, r.members()}, nil
+	case Edit:
+		return r.edit(me, c)
+	case Arrange:
+		return r.arrange(me, c)
+	case Permit:
+		return r.permit(me, c)
+	case Kick:
+		return r.kick(me, c)
+	case Offer:
+		return r.offer(me, m.ref, c)
+	case Subscribe:
+		return r.subscribe(me, m.ref, c)
+	case Answer:
+		return r.answer(me, m.ref, c)
+	case Trickle:
+		return r.trickle(me, c)
+	case Share:
+		return r.share(me, c)
+	case Show:
+		return r.show(me, c)
+	case Unshare:
+		return r.unshare(me)
+	case Say:
+		return r.say(me, c, m.ifMine)
+	case Cast:
+		return r.cast(me, c)
+	case Group:
+		return r.group(me, c)
+	case Ungroup:
+		return r.ungroup(me, c)
+	case Hello, Ping, Open, Join, Close: // done already, or not for a room
+	}
+	return nil, Errorf(Unknown, "%s is not for a room", CommandName(m.cmd))
+}
+
+// mine gives p's seat. What a client may do hangs on its connection, never on the
+// names in its frames.
+func (r *room) mine(p *person) *seat {
+	if s := r.byUser[p.key.user]; s != nil && s.person == p {
+		return s
+	}
+	return nil
+}
+
+// other gives the seat of somebody a command names.
+func (r *room) other(u UserID) (*seat, error) {
+	if s := r.byUser[u]; s != nil {
+		return s, nil
+	}
+	return nil, Errorf(NoSuchMember, "%s is not in room %s", u, r.id)
+}
+
+func (r *room) tell(s *seat, e Event) { r.news = append(r.news, news{s, e}) }
+
+// tellOthers tells everyone but me; me may be nil.
+func (r *room) tellOthers(me *seat, e Event) {
+	for _, s := range r.seats {
+		if s != me {
+			r.tell(s, e)
+		}
+	}
+}
+
+// member gives s as the others see it.
+func (r *room) member(s *seat) Member {
+	m := s.Member
+	m.Host = m.User == r.host
+	m.Publishing = slices.ContainsFunc(r.feeds, func(f Stream) bool { return f.User == m.User })
+	return m
+}
+
+func (r *room) members() []Member {
+	all := make([]Member, len(r.seats))
+	for i, s := range r.seats {
+		all[i] = r.member(s)
+	}
+	return all
+}
+
+func (r *room) onlyHost(me *seat) error {
+	if me.User != r.host {
+		return Errorf(NotPermitted, "only the host of room %s may", r.id)
+	}
+	return nil
+}

@@ -1,0 +1,178 @@
+package core
+
+import (
+	"slices"
+	"time"
+)
+
+func (r *room) join(c Join, p *person) (Result, error) {
+	switch u := p.key.user; {
+	case r.byUser[u] != nil:
+		return nil, Errorf(AlreadyJoined, "%s is in room %s already", u, r.id)
+	case r.capacity > 0 && len(r.seats) >= r.capacity:
+		return nil, Errorf(RoomFull, "room %s is full", r.id)
+	}
+	if err := r.hub.seat(r, p); err != nil {
+		return nil, err
+	}
+	me := &seat{person: p, joined: time.Now(), Member: Member{
+		User: p.key.user, Name: c.As.Name, Device: c.As.Device, Community: c.As.Community,
+		Video: c.As.Video, Audio: c.As.Audio, May: AllPermits,
+	}}
+	r.seats = append(r.seats, me)
+	r.byUser[me.User] = me
+	r.tellOthers(me, MemberJoined{r.id, r.member(me)})
+	if feeds := r.feedsNewTo(me); len(feeds) > 0 {
+		r.tell(me, FeedsAdded{r.id, feeds})
+	}
+	return Joined{r.state()}, nil
+}
+
+func (r *room) state() RoomState {
+	st := RoomState{
+		Room: r.id, Title: r.title, Mode: r.mode, Speaking: r.speaking, Created: r.created,
+		Host: Member{User: r.host, Host: true}, Members: r.members(), Groups: slices.Clone(r.groups),
+	}
+	if s := r.byUser[r.host]; s != nil {
+		st.Host = r.member(s)
+	}
+	if r.sharing != nil {
+		now := *r.sharing
+		st.Sharing = &now
+	}
+	return st
+}
+
+// leave takes s out of the room with all that is theirs, and tells those who stay.
+func (r *room) leave(s *seat) {
+	if r.sharing != nil && r.sharing.User == s.User {
+		r.stopSharing(s)
+	}
+	r.seats = slices.DeleteFunc(r.seats, func(o *seat) bool { return o == s })
+	delete(r.byUser, s.User)
+	r.dropLegs(func(l Leg) bool { return l.Owner == s.User || l.Stream.User == s.User })
+	r.feeds = slices.DeleteFunc(r.feeds, func(f Stream) bool { return f.User == s.User })
+	r.tellOthers(s, MemberLeft{r.id, s.User})
+	r.hub.vacate(r, s.person)
+}
+
+func (r *room) edit(me *seat, c Edit) (Result, error) {
+	changed := Changed{Name: c.Name != nil, Video: c.Video != nil, Audio: c.Audio != nil}
+	var to *seat
+	if c.To != "" {
+		var err error
+		if to, err = r.other(c.To); err != nil {
+			return nil, err
+		}
+	}
+	set(&me.Name, c.Name)
+	set(&me.Video, c.Video)
+	set(&me.Audio, c.Audio)
+	e := MemberEdited{r.id, r.member(me), changed}
+	switch {
+	case c.Quiet || changed == Changed{}:
+	case to != nil:
+		r.tell(to, e)
+	default:
+		r.tellOthers(me, e)
+	}
+	return Edited{r.id, r.member(me), changed}, nil
+}
+
+// set stores *v, if there is one.
+func set[T any](to *T, v *T) {
+	if v != nil {
+		*to = *v
+	}
+}
+
+func (r *room) arrange(me *seat, c Arrange) (Result, error) {
+	if err := r.onlyHost(me); err != nil {
+		return nil, err
+	}
+	if c.Host != nil {
+		if _, err := r.other(*c.Host); err != nil {
+			return nil, err
+		}
+	}
+	set(&r.title, c.Title)
+	set(&r.capacity, c.Capacity)
+	set(&r.host, c.Host)
+	return Done{}, nil
+}
+
+func (r *room) permit(me *seat, c Permit) (Result, error) {
+	if err := r.onlyHost(me); err != nil {
+		return nil, err
+	}
+	s, err := r.other(c.User)
+	if err != nil {
+		return nil, err
+	}
+	set(&s.May.Screen, c.Screen)
+	set(&s.May.Chat, c.Chat)
+	set(&s.May.Whiteboard, c.Whiteboard)
+	set(&s.May.Draw, c.Draw)
+	set(&s.May.Document, c.Document)
+	return Done{}, nil
+}
+
+// kick only asks: clients of the dialect that has it leave by themselves.
+func (r *room) kick(me *seat, c Kick) (Result, error) {
+	if err := r.onlyHost(me); err != nil {
+		return nil, err
+	}
+	s, err := r.other(c.User)
+	if err != nil {
+		return nil, err
+	}
+	r.tell(s, Kicked{r.id, me.User})
+	return Done{}, nil
+}
+
+// close ends the room. The host may, from inside or outside.
+func (r *room) close(_ Close, by UserID) (Result, error) {
+	if by != r.host {
+		return nil, Errorf(NotPermitted, "only the host of room %s may", r.id)
+	}
+	r.tellOthers(r.byUser[by], RoomClosed{r.id})
+	r.hub.close(r)
+	return Done{}, nil
+}
+
+func (r *room) group(me *seat, c Group) (Result, error) {
+	if err := r.onlyHost(me); err != nil {
+		return nil, err
+	}
+	g, err := r.hub.open(r.tenant, r.host, Open{Mode: r.mode, Title: c.Title, Keep: true, Speaking: r.speaking}, r)
+	if err != nil {
+		return nil, err
+	}
+	r.groups = append(r.groups, g.id)
+	for _, u := range c.Users {
+		if s := r.byUser[u]; s != nil {
+			r.tell(s, Invited{r.id, me.User, g.id})
+		}
+	}
+	return Grouped{r.id, g.id}, nil
+}
+
+func (r *room) ungroup(me *seat, c Ungroup) (Result, error) {
+	if err := r.onlyHost(me); err != nil {
+		return nil, err
+	}
+	i := slices.Index(r.groups, c.Group)
+	if i < 0 {
+		return nil, Errorf(NoSuchRoom, "room %s has no group %s", r.id, c.Group)
+	}
+	r.groups = slices.Delete(r.groups, i, i+1)
+	r.endGroup(c.Group)
+	return Done{}, nil
+}
+
+// endGroup ends a breakout room without waiting for it.
+func (r *room) endGroup(id RoomID) {
+	if g, err := r.hub.find(r.tenant, id); err == nil && g.main == r {
+		r.hub.close(g)
+	}
+}

@@ -1,0 +1,267 @@
+package core
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+)
+
+// Session is one client's place in the house. Its methods are called from one
+// goroutine: the one that reads the client's frames.
+type Session struct {
+	hub    *Hub
+	out    *Outbox
+	remote string
+
+	me      *person // nil until the client said who it is
+	profile Profile // what it said of itself then
+	rooms   []*room // joined, in order; a room may have ended, or put us out
+}
+
+// Do carries out cmd. What comes of it arrives in the outbox.
+func (s *Session) Do(ctx context.Context, ref Ref, cmd Command) {
+	result, err := s.do(ctx, ref, cmd)
+	if result == nil && err == nil {
+		return // the room replies
+	}
+	s.reply(ref, result, err)
+	s.observe(cmd, err)
+}
+
+func (s *Session) do(ctx context.Context, ref Ref, cmd Command) (Result, error) {
+	switch c := cmd.(type) {
+	case Hello:
+		return s.hello(ctx, c)
+	case Join:
+		return nil, s.join(ctx, ref, c)
+	}
+	if s.me == nil {
+		return nil, Errorf(NotRegistered, "say hello first")
+	}
+	switch c := cmd.(type) {
+	case Ping:
+		return Done{}, nil
+	case Open:
+		r, err := s.hub.open(s.me.key.tenant, s.me.key.user, c, nil)
+		if err != nil {
+			return nil, err
+		}
+		return Opened{r.id}, nil
+	case Leave:
+		return s.leave(ctx, ref, c)
+	case Edit, Say, Cast, Trickle:
+		if cmd.room() == "" {
+			return s.everywhere(ctx, ref, cmd)
+		}
+	}
+	return nil, s.toRoom(ctx, ref, cmd)
+}
+
+// Fail replies to ref with err, for a frame that could not be read.
+func (s *Session) Fail(ref Ref, err error) { s.reply(ref, nil, err) }
+
+// User says who the client is, as far as is known.
+func (s *Session) User() UserID {
+	if s.me == nil {
+		return ""
+	}
+	return s.me.key.user
+}
+
+// Close leaves all rooms and goes offline.
+func (s *Session) Close() {
+	s.leaveAll(context.Background())
+	if s.me != nil {
+		s.hub.forget(s.me)
+		s.me = nil
+	}
+}
+
+func (s *Session) reply(ref Ref, result Result, err error) {
+	if err != nil {
+		result = nil
+	}
+	s.out.Put(Reply{ref, result, AsError(err)})
+}
+
+func (s *Session) observe(cmd Command, err error) {
+	s.hub.watch.Handled(cmd.room(), s.User(), cmd, AsError(err))
+}
+
+func (s *Session) hello(ctx context.Context, c Hello) (Result, error) {
+	g, err := s.identify(ctx, c.Cred, c.Online)
+	if err != nil {
+		return nil, err
+	}
+	s.profile = Profile{Name: c.Cred.Name, Device: c.Cred.Device}
+	return Welcome{g.User, g.ICEServers}, nil
+}
+
+// identify has the house check who the client is, and makes this session the one
+// that speaks for them. A session that was somebody else stops being them.
+func (s *Session) identify(ctx context.Context, c Credentials, o Online) (Grant, error) {
+	c.Remote = s.remote
+	g, err := s.hub.auth.Authorize(ctx, c)
+	if err != nil {
+		if _, ok := errors.AsType[*Error](err); ok {
+			return g, err
+		}
+		return g, &Error{Code: Unauthorized, Msg: "not let in", Cause: err}
+	}
+	if s.me != nil && s.me.key != (personKey{g.Tenant, g.User}) {
+		s.Close()
+	}
+	me, err := s.hub.claim(ctx, g, s.out, o)
+	if err != nil {
+		return g, err
+	}
+	s.me = me
+	return g, nil
+}
+
+// join enters a room. The room replies, unless the client never got so far.
+func (s *Session) join(ctx context.Context, ref Ref, c Join) error {
+	if c.Cred != nil {
+		cred := *c.Cred
+		cred.Room = c.Room
+		if _, err := s.identify(ctx, cred, c.Online); err != nil {
+			return err
+		}
+	}
+	if s.me == nil {
+		return Errorf(NotRegistered, "say hello first")
+	}
+	if c.Alone {
+		s.leaveAll(ctx)
+	}
+	if c.As.Name == "" {
+		c.As.Name = s.profile.Name
+	}
+	if c.As.Device == "" {
+		c.As.Device = s.profile.Device
+	}
+	r, err := s.hub.acquire(s.me.key.tenant, c.Room, s.me.key.user, c.Make)
+	if err != nil {
+		return err
+	}
+	done, err := r.send(ctx, message{from: s.me, ref: ref, cmd: c})
+	if err != nil || done.err != nil {
+		s.hub.release(r) // the hold did not become a seat
+		return err
+	}
+	if !slices.Contains(s.rooms, r) {
+		s.rooms = append(s.rooms, r)
+	}
+	return nil
+}
+
+// leave goes out of one room, or of all. A room that has ended is left already.
+func (s *Session) leave(ctx context.Context, ref Ref, c Leave) (Result, error) {
+	if c.Room == "" && len(s.rooms) > 1 {
+		s.leaveAll(ctx)
+		return Done{}, nil
+	}
+	named := func(r *room) bool { return r.id == c.Room }
+	err := s.toRoom(ctx, ref, c)
+	if e := AsError(err); e != nil && e.Code == NoSuchRoom && slices.ContainsFunc(s.rooms, named) { // it ended under us
+		s.rooms = slices.DeleteFunc(s.rooms, named)
+		return Done{}, nil
+	}
+	return nil, err
+}
+
+func (s *Session) leaveAll(ctx context.Context) {
+	for _, r := range s.rooms {
+		r.send(ctx, message{from: s.me, cmd: Leave{Room: r.id}, quiet: true})
+	}
+	s.rooms = nil
+}
+
+// everywhere carries out a command that names no room: in the rooms that it
+// concerns, else for the one person it is for, wherever they are.
+func (s *Session) everywhere(ctx context.Context, ref Ref, cmd Command) (Result, error) {
+	var (
+		result Result
+		failed error
+		heard  bool
+		rooms  = slices.Clone(s.rooms)
+	)
+	for _, r := range rooms {
+		m := message{from: s.me, ref: ref, cmd: inRoom(cmd, r.id), ifMine: true, quiet: len(rooms) > 1}
+		done, err := s.send(ctx, r, m)
+		switch {
+		case err != nil || done.skipped:
+		case !m.quiet:
+			return nil, nil // the room replied
+		default:
+			heard = true
+			result, failed = cmp.Or(result, done.result), cmp.Or(failed, done.err)
+		}
+	}
+	if heard && result != nil {
+		return result, nil
+	}
+	if heard {
+		return nil, failed
+	}
+	return s.direct(cmd)
+}
+
+// direct passes a message to one person who is in none of the sender's rooms.
+func (s *Session) direct(cmd Command) (Result, error) {
+	me := s.me.key
+	switch c := cmd.(type) {
+	case Say:
+		if c.To != "" {
+			return Done{}, s.hub.deliver(personKey{me.tenant, c.To}, Said{From: me.user, Message: c.Message})
+		}
+	case Cast:
+		if c.To != "" {
+			e := Passed{From: me.user, To: c.To, Topic: c.Topic, Body: c.Body}
+			return Relayed{c.To, c.Topic, c.Body}, s.hub.deliver(personKey{me.tenant, c.To}, e)
+		}
+	case Trickle:
+		if c.To != "" && c.Body != nil {
+			e := CandidatePassed{From: me.user, To: c.To, Body: c.Body}
+			return Done{}, s.hub.deliver(personKey{me.tenant, c.To}, e)
+		}
+		return nil, Errorf(NoSuchMember, "%s is in none of the sender's rooms", c.Stream.User)
+	}
+	return nil, Errorf(NotMember, "not in a room")
+}
+
+// toRoom has the room that cmd names carry it out, and reply.
+func (s *Session) toRoom(ctx context.Context, ref Ref, cmd Command) error {
+	r, err := s.room(cmd.room())
+	if err != nil {
+		return err
+	}
+	_, err = s.send(ctx, r, message{from: s.me, ref: ref, cmd: inRoom(cmd, r.id)})
+	return err
+}
+
+// room finds the room that a command names; the last one joined if it names none.
+func (s *Session) room(id RoomID) (*room, error) {
+	if id == "" {
+		if len(s.rooms) == 0 {
+			return nil, Errorf(NotMember, "not in a room")
+		}
+		return s.rooms[len(s.rooms)-1], nil
+	}
+	for _, r := range s.rooms {
+		if r.id == id && r.life.Err() == nil {
+			return r, nil
+		}
+	}
+	return s.hub.find(s.me.key.tenant, id)
+}
+
+// send gives m to r, and forgets r if that leaves the client without a seat there.
+func (s *Session) send(ctx context.Context, r *room, m message) (handled, error) {
+	done, err := r.send(ctx, m)
+	if !done.seated {
+		s.rooms = slices.DeleteFunc(s.rooms, func(o *room) bool { return o == r })
+	}
+	return done, err
+}
