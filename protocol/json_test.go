@@ -1,0 +1,132 @@
+package protocol
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"confgate/core"
+)
+
+func TestCheckRefusesWhatOthersMightReadDifferently(t *testing.T) {
+	deep := func(n int) string { return strings.Repeat(`{"a":`, n) + "1" + strings.Repeat("}", n) }
+	wide := func(n int) string {
+		var b strings.Builder
+		b.WriteString(`{"a0":0`)
+		for i := 1; i < n; i++ {
+			b.WriteString(`,"a` + strings.Repeat("b", i) + `":0`)
+		}
+		return b.String() + "}"
+	}
+	long := func(n int) string { return `{"a":[0` + strings.Repeat(",0", n-1) + "]}" }
+	for name, frame := range map[string]string{
+		"empty": "", "blank": " ", "array": "[]", "string": `"x"`, "number": "1", "null": "null", "open": "{",
+		"two values": "{} {}", "trailing": "{}x", "comma": `{"a":1,}`, "single quotes": "{'a':1}", "comment": "{/**/}",
+		"twice": `{"a":1,"a":2}`, "twice, escaped": `{"a":1,"\u0061":2}`, "twice, within": `{"x":[{"a":1,"a":2}]}`,
+		"bad UTF-8": "{\"a\":\"\xff\"}", "bad UTF-8 name": "{\"\xc0\x80\":1}", "lone surrogate": `{"a":"\ud800"}`,
+		"control": "{\"a\":\"\x01\"}", "NaN": `{"a":NaN}`, "infinity": `{"a":Infinity}`, "leading zero": `{"a":01}`,
+		"hex": `{"a":0x1}`, "BOM": "\ufeff{}", "NUL": "{}\x00",
+		"too deep": deep(maxDepth + 1), "much too deep": deep(20000), "too wide": wide(maxMembers + 1), "too long": long(maxElements + 1),
+	} {
+		if err := Check([]byte(frame)); err == nil || core.AsError(err).Code != core.Malformed {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, frame := range map[string]string{
+		"empty": "{}", "space": " {\n} ", "at depth": deep(maxDepth), "as wide": wide(maxMembers), "as long": long(maxElements),
+		"other case": `{"a":1,"A":2}`, "any script": `{"이름":"익명 \ud83d\ude00"}`,
+	} {
+		if err := Check([]byte(frame)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestNamesAreMatchedToTheLetter(t *testing.T) {
+	got, err := Read[struct {
+		User Text `json:"userId"`
+	}]([]byte(`{"USERID":"a","userid":"b","u\u017ferId":"c","userId":"d"}`))
+	if err != nil || got.User != "d" {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestTolerantScalars(t *testing.T) {
+	type fields struct {
+		Text   Text   `json:"t"`
+		Flag   Flag   `json:"f"`
+		Number Number `json:"n"`
+	}
+	on, off := new(true), new(false)
+	for in, want := range map[string]any{
+		`{"t":"8"}`: "8", `{"t":8}`: "8", `{"t":null}`: "", `{}`: "", `{"t":""}`: "", `{"t":-1.5e3}`: "-1.5e3",
+		`{"f":true}`: on, `{"f":"true"}`: on, `{"f":"TRUE"}`: on, `{"f":1}`: on, `{"f":"1"}`: on, `{"f":"Y"}`: on,
+		`{"f":false}`: off, `{"f":"false"}`: off, `{"f":0}`: off, `{"f":"0"}`: off, `{"f":"N"}`: off,
+		`{"f":null}`: (*bool)(nil), `{"f":""}`: (*bool)(nil), `{"x":1}`: (*bool)(nil),
+		`{"n":5}`: 5, `{"n":"5"}`: 5, `{"n":" -5 "}`: -5, `{"n":null}`: -99, `{"n":""}`: -99,
+	} {
+		f, err := Read[fields]([]byte(in))
+		if err != nil {
+			t.Errorf("%s: %v", in, err)
+			continue
+		}
+		switch want := want.(type) {
+		case string:
+			if string(f.Text) != want {
+				t.Errorf("%s: text %q", in, f.Text)
+			}
+		case *bool:
+			if got := f.Flag.Ptr(); (got == nil) != (want == nil) || got != nil && *got != *want {
+				t.Errorf("%s: flag %v", in, got)
+			}
+		case int:
+			if got := f.Number.Or(-99); got != want {
+				t.Errorf("%s: number %d", in, got)
+			}
+		}
+	}
+	for _, in := range []string{
+		`{"t":true}`, `{"t":{}}`, `{"t":["a"]}`, `{"f":"maybe"}`, `{"f":2}`, `{"f":{}}`, `{"f":[true]}`,
+		`{"n":"x"}`, `{"n":1.5}`, `{"n":1e309}`, `{"n":99999999999999999999}`, `{"n":true}`, `{"n":{}}`,
+	} {
+		if _, err := Read[fields]([]byte(in)); err == nil || core.AsError(err).Code != core.Invalid {
+			t.Errorf("%s: %v", in, err)
+		}
+	}
+}
+
+func TestBadFieldIsNamed(t *testing.T) {
+	_, err := Read[struct {
+		C struct {
+			Mid Text `json:"sdpMid"`
+		} `json:"candidate"`
+	}]([]byte(`{"candidate":{"sdpMid":[]}}`))
+	if e, ok := errors.AsType[*core.Error](err); !ok || e.Msg != `field "candidate/sdpMid" makes no sense` {
+		t.Errorf("got %v", err)
+	}
+}
+
+// FuzzCheck looks for a frame that passes Check and cannot be read.
+func FuzzCheck(f *testing.F) {
+	f.Add([]byte(`{"id":"joinRoom","userId":8,"candidate":{"candidate":"c"},"list":[1,"2",null,true]}`))
+	f.Add([]byte("{\"\xff\":1}"))
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		if Check(frame) != nil {
+			return
+		}
+		if _, err := Read[map[string]any](frame); err != nil {
+			t.Fatalf("%q passed and cannot be read: %v", frame, err)
+		}
+	})
+}
+
+func BenchmarkCheck(b *testing.B) {
+	frame := []byte(`{"id":"receiveVideoFrom","userId":"8","sdpOffer":"` + strings.Repeat(`a=rtpmap:111 opus/48000/2\r\n`, 250) + `"}`)
+	b.SetBytes(int64(len(frame)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := Check(frame); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
