@@ -76,7 +76,8 @@ type (
 	List struct{ Room RoomID }
 
 	// Offer asks for a connection that carries Stream: to the server when the
-	// stream is the sender's own, else from it. The sender made the SDP offer.
+	// stream is the sender's own, else from it. The sender made the SDP offer. Here
+	// as in Trickle an empty user is the sender.
 	Offer struct {
 		Room   RoomID
 		Stream Stream
@@ -167,6 +168,13 @@ type (
 
 	// Ping asks for nothing but a reply.
 	Ping struct{}
+
+	// Bad asks for something in words that make no sense: it is refused with Code
+	// and Msg, unless the sender may ask for nothing anyhow.
+	Bad struct {
+		Code Code
+		Msg  string
+	}
 )
 
 func (Hello) room() RoomID       { return "" }
@@ -191,6 +199,7 @@ func (c Kick) room() RoomID      { return c.Room }
 func (c Group) room() RoomID     { return c.Room }
 func (c Ungroup) room() RoomID   { return c.Room }
 func (Ping) room() RoomID        { return "" }
+func (Bad) room() RoomID         { return "" }
 
 // inRoom gives c with its room filled in, as if the client had named it.
 func inRoom(c Command, id RoomID) Command {
@@ -249,7 +258,7 @@ func inRoom(c Command, id RoomID) Command {
 	case Ungroup:
 		c.Room = id
 		return c
-	case Hello, Ping, Open, Join:
+	case Hello, Ping, Bad, Open, Join:
 	}
 	return c
 }
@@ -268,13 +277,19 @@ type Online string
 // The policies there are.
 const (
 	Refuse   Online = "refuse"   // it stays, the newcomer is refused
+	Reclaim  Online = "reclaim"  // as Cut if it has gone quiet and the credentials are the same, else as Refuse
 	Displace Online = "displace" // it leaves its rooms; its connection stays open
 	Cut      Online = "cut"      // it leaves its rooms and its connection is closed
 )
 
-// Ref names a request to the dialect that made it. Core copies it from the
-// command into the Reply and never looks inside.
-type Ref struct{ Op, ID string }
+// Ref names a request to the dialect that made it. Core copies it from the command
+// into the Reply.
+type Ref struct {
+	Op, ID string // the dialect's own; core never looks inside
+	// As is who the frame says it is from, where it says so. It gives no rights: a
+	// command is refused if it is anybody but the sender.
+	As UserID
+}
 
 // CommandName gives the name of c's type, for metrics and transcripts. The set of
 // names is closed.

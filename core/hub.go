@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"math/big"
@@ -50,7 +51,15 @@ type personKey struct {
 type person struct {
 	key   personKey
 	out   *Outbox
+	proof [sha256.Size]byte  // of the credentials that let them in
 	rooms map[*room]struct{} // where they have a seat
+}
+
+func newPerson(g Grant, c Credentials, out *Outbox) *person {
+	return &person{
+		key: personKey{g.Tenant, g.User}, out: out, rooms: make(map[*room]struct{}),
+		proof: sha256.Sum256([]byte(c.Tenant + "\x00" + c.Key + "\x00" + c.Token)),
+	}
 }
 
 // Stats are a hub's gauges.
@@ -106,40 +115,51 @@ func (h *Hub) Empty(ctx context.Context) error {
 	}
 }
 
-// claim makes out the one connection that speaks for g.User. Who did before leaves
-// all rooms before claim returns, if the policy lets it happen at all.
-func (h *Hub) claim(ctx context.Context, g Grant, out *Outbox, o Online) (*person, error) {
+// claim makes p the one who speaks for that person, and gives them; p's connection
+// may do so already. Who did before leaves all rooms before claim returns, if the
+// policy lets it happen at all.
+func (h *Hub) claim(ctx context.Context, g Grant, p *person, o Online) (*person, error) {
 	if !validID(string(g.User)) {
 		return nil, Errorf(Invalid, "not a user id")
 	}
-	key := personKey{g.Tenant, g.User}
 	h.mu.Lock()
-	old := h.people[key]
+	old := h.people[p.key]
 	switch {
-	case old != nil && old.out == out:
+	case old != nil && old.out == p.out:
 		h.mu.Unlock()
 		return old, nil
-	case old != nil && o == Refuse:
+	case old != nil && !yields(old, p, o):
 		h.mu.Unlock()
 		return nil, Errorf(UserOnline, "%s is online", g.User)
 	case old == nil && g.MaxUsers > 0 && h.online(g.Tenant) >= g.MaxUsers:
 		h.mu.Unlock()
 		return nil, Errorf(TooMany, "too many users are online")
 	}
-	p := &person{key: key, out: out, rooms: make(map[*room]struct{})}
-	h.people[key] = p
+	h.people[p.key] = p
 	var seats []*room
 	if old != nil {
 		seats = slices.Collect(maps.Keys(old.rooms))
 	}
 	h.mu.Unlock()
 	for _, r := range seats {
-		r.send(ctx, message{evict: old})
+		_, _ = r.send(ctx, message{evict: old}) // a room that has ended has no seats
 	}
-	if old != nil && o == Cut {
+	if old != nil && o != Displace {
 		old.out.Cut(ErrDisplaced)
 	}
 	return p, nil
+}
+
+// yields reports whether old makes way for p, who is the same person.
+func yields(old, p *person, o Online) bool {
+	switch o {
+	case Displace, Cut:
+		return true
+	case Reclaim:
+		return old.out.quiet.Load() && old.proof == p.proof
+	case Refuse:
+	}
+	return false
 }
 
 // online counts a tenant's people. Called with mu held.

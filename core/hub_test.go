@@ -281,7 +281,7 @@ func TestMessagesThatNameNoRoom(t *testing.T) {
 		}
 		want(t, ann.asks(Cast{To: "ben", Topic: Notice}), "[Relayed]") // across the house
 		want(t, ann.asks(Cast{To: "nobody", Topic: Notice}), "[refused no_such_member]")
-		want(t, ann.asks(Cast{Topic: Notice}), "[refused not_member]")
+		want(t, ann.asks(Cast{Topic: Notice}), "[refused no_such_member]")
 		want(t, ben.heard(), "[Passed]")
 		for _, r := range []RoomID{"r1", "r2"} {
 			ann.asks(Open{Room: r, Mode: Mesh})
@@ -300,6 +300,47 @@ func TestMessagesThatNameNoRoom(t *testing.T) {
 			c.Close()
 		}
 		synctest.Wait()
+	})
+}
+
+func TestNobodySpeaksForAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(quiet{})
+		ann := h.client(t)
+		claims := func(as UserID, c Command) string {
+			ann.Do(t.Context(), Ref{As: as}, c)
+			return ann.heard()
+		}
+		want(t, claims("ben", Bad{Code: Missing}), "[refused not_registered]") // in this order
+		ann.asks(Hello{Cred: Credentials{User: "ann"}})
+		want(t, claims("ben", Bad{Code: Missing}), "[refused mismatch]")
+		want(t, claims("ann", Bad{Code: Missing}), "[refused missing]")
+		want(t, claims("", Bad{Code: Invalid}), "[refused invalid]")
+		ann.asks(Open{Room: "r"})
+		want(t, claims("ben", Join{Room: "r"}), "[refused mismatch]")
+		want(t, claims("ann", Join{Room: "r"}), "[Joined]")
+		want(t, claims("ben", Edit{Room: "r"}), "[refused mismatch]")
+		ann.Close()
+	})
+}
+
+func TestReclaim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(quiet{})
+		old, again := h.client(t), h.client(t)
+		hello := func(key string) Hello {
+			return Hello{Cred: Credentials{User: "ann", Key: key}, Online: Reclaim}
+		}
+		want(t, old.asks(hello("k")), "[Welcome]")
+		want(t, again.asks(hello("k")), "[refused user_online]")
+		old.out.Quiet(true)
+		want(t, again.asks(hello("other")), "[refused user_online]")
+		want(t, again.asks(hello("k")), "[Welcome]")
+		if !errors.Is(old.cut, ErrDisplaced) {
+			t.Errorf("cut %v", old.cut)
+		}
+		old.Close()
+		again.Close()
 	})
 }
 

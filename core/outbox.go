@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 )
 
 // Reasons for which core ends a connection; see context.Cause.
@@ -22,6 +23,7 @@ type Outbox struct {
 	limit int
 	cut   context.CancelCauseFunc
 	wake  chan struct{} // holds a token while events wait
+	quiet atomic.Bool   // the client has missed a sign of life
 
 	mu     sync.Mutex
 	events []Event // guarded by mu
@@ -68,3 +70,7 @@ func (o *Outbox) Take(ctx context.Context) ([]Event, error) {
 
 // Cut ends the connection with err as its cause.
 func (o *Outbox) Cut(err error) { o.cut(err) }
+
+// Quiet notes whether the client has missed a sign of life that it owed: the same
+// person may then come in again before this connection is given up.
+func (o *Outbox) Quiet(missed bool) { o.quiet.Store(missed) }

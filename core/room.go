@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"runtime/debug"
 	"slices"
@@ -109,7 +110,7 @@ func (r *room) send(ctx context.Context, m message) (handled, error) {
 
 func (r *room) run() {
 	r.media = r.hub.plane.Open(r.id, MediaOptions{Speaking: r.speaking}, func(e MediaEvent) {
-		r.send(r.life, message{media: e})
+		_, _ = r.send(r.life, message{media: e}) // a room that has ended needs no news
 	})
 	defer r.clear()
 	for r.life.Err() == nil {
@@ -163,11 +164,12 @@ func (r *room) handle(m message) (done handled) {
 	case m.ifMine && !r.concerns(m):
 		done.skipped = true
 	default:
+		m.cmd = r.plain(m.cmd, m.from.key.user)
 		done.result, done.err = r.do(m)
 		if !m.quiet && (done.result != nil || done.err != nil) {
 			m.from.out.Put(Reply{m.ref, result(done), AsError(done.err)})
 		}
-		r.hub.watch.Handled(r.id, m.from.key.user, r.told(m.cmd), AsError(done.err))
+		r.hub.watch.Handled(r.id, m.from.key.user, m.cmd, AsError(done.err))
 	}
 	for _, n := range r.news { // the reply first, then the news
 		n.to.person.out.Put(n.Event)
@@ -185,12 +187,20 @@ func result(d handled) Result {
 	return d.result
 }
 
-// told gives a command without the parts that a room of this mode does not use, so
-// that one story leaves one tape whichever dialect tells it.
-func (r *room) told(c Command) Command {
-	if t, ok := c.(Trickle); ok && r.mode == SFU {
-		t.To, t.Body = "", nil
-		return t
+// plain gives a command as this room takes it, so that one story leaves one tape
+// whichever dialect tells it: the sender filled in where nobody is named, and
+// nothing that a room of this mode does not use.
+func (r *room) plain(c Command, from UserID) Command {
+	switch c := c.(type) {
+	case Offer:
+		c.Stream.User = cmp.Or(c.Stream.User, from)
+		return c
+	case Trickle:
+		if r.mode == SFU {
+			c.To, c.Body = "", nil
+			c.Stream.User = cmp.Or(c.Stream.User, from)
+		}
+		return c
 	}
 	return c
 }
@@ -261,7 +271,7 @@ func (r *room) do(m message) (Result, error) {
 		return r.group(me, c)
 	case Ungroup:
 		return r.ungroup(me, c)
-	case Hello, Ping, Open, Join, Close: // done already, or not for a room
+	case Hello, Ping, Bad, Open, Join, Close: // done already, or not for a room
 	}
 	return nil, Errorf(Unknown, "%s is not for a room", CommandName(m.cmd))
 }

@@ -66,7 +66,7 @@ func newTable(t *testing.T, c Open, people ...UserID) *table {
 
 func (tb *table) person(u UserID) *person {
 	if tb.people[u] == nil {
-		p, err := tb.hub.claim(tb.Context(), Grant{User: u}, NewOutbox(1000, func(error) {}), Refuse)
+		p, err := tb.hub.claim(tb.Context(), Grant{User: u}, newPerson(Grant{User: u}, Credentials{}, NewOutbox(1000, func(error) {})), Refuse)
 		if err != nil {
 			tb.Fatal(err)
 		}
@@ -399,7 +399,7 @@ func TestSpeakingIsToldToAll(t *testing.T) {
 func TestEveryCommandInEveryState(t *testing.T) {
 	commands := []Command{
 		Leave{}, List{}, Edit{}, Arrange{}, Permit{}, Kick{}, Offer{}, Subscribe{}, Answer{}, Trickle{}, Share{}, Show{},
-		Unshare{}, Say{}, Cast{}, Group{}, Ungroup{}, Close{}, Join{}, Hello{}, Ping{}, Open{},
+		Unshare{}, Say{}, Cast{}, Group{}, Ungroup{}, Close{}, Join{}, Hello{}, Ping{}, Open{}, Bad{},
 		Offer{Stream: cam("ann")}, Answer{Stream: cam("ann")}, Subscribe{Stream: cam("ann")}, Offer{Stream: Stream{"ann", Screen}},
 		Share{Content: "tea"}, Kick{User: "ben"}, Edit{To: "ben"}, Say{To: "ben"}, Cast{To: "nobody"}, Trickle{To: "nobody"},
 	}

@@ -36,12 +36,17 @@ func (s *Session) do(ctx context.Context, ref Ref, cmd Command) (Result, error) 
 	case Join:
 		return nil, s.join(ctx, ref, c)
 	}
-	if s.me == nil {
+	switch {
+	case s.me == nil:
 		return nil, Errorf(NotRegistered, "say hello first")
+	case ref.As != "" && ref.As != s.User():
+		return nil, Errorf(Mismatch, "the sender is somebody else")
 	}
 	switch c := cmd.(type) {
 	case Ping:
 		return Done{}, nil
+	case Bad:
+		return nil, &Error{Code: c.Code, Msg: c.Msg}
 	case Open:
 		r, err := s.hub.open(s.me.key.tenant, s.me.key.user, c, nil)
 		if err != nil {
@@ -112,7 +117,7 @@ func (s *Session) identify(ctx context.Context, c Credentials, o Online) (Grant,
 	if s.me != nil && s.me.key != (personKey{g.Tenant, g.User}) {
 		s.Close()
 	}
-	me, err := s.hub.claim(ctx, g, s.out, o)
+	me, err := s.hub.claim(ctx, g, newPerson(g, c, s.out), o)
 	if err != nil {
 		return g, err
 	}
@@ -129,8 +134,11 @@ func (s *Session) join(ctx context.Context, ref Ref, c Join) error {
 			return err
 		}
 	}
-	if s.me == nil {
+	switch {
+	case s.me == nil:
 		return Errorf(NotRegistered, "say hello first")
+	case ref.As != "" && ref.As != s.User():
+		return Errorf(Mismatch, "the sender is somebody else")
 	}
 	if c.Alone {
 		s.leaveAll(ctx)
@@ -228,7 +236,7 @@ func (s *Session) direct(cmd Command) (Result, error) {
 		}
 		return nil, Errorf(NoSuchMember, "%s is in none of the sender's rooms", c.Stream.User)
 	}
-	return nil, Errorf(NotMember, "not in a room")
+	return nil, Errorf(NoSuchMember, "there is nobody to hear it")
 }
 
 // toRoom has the room that cmd names carry it out, and reply.
