@@ -35,6 +35,10 @@ type (
 		Capacity int  // 0: as the hub is configured
 		Keep     bool // stays when its last member leaves
 		Speaking bool // tell members who speaks
+
+		// How the house is configured for the dialect.
+		Deny    Permits `json:"-"` // what members may not do until it is permitted
+		AnyHost bool    `json:"-"` // everyone may do what is the host's
 	}
 
 	// Close ends a room, whoever is in it. Host only.

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -9,6 +10,7 @@ import (
 	"math/big"
 	"slices"
 	"sync"
+	"time"
 )
 
 // HubConfig is what a hub is made of.
@@ -19,6 +21,12 @@ type HubConfig struct {
 	// Capacity is the most members of a room that was opened without saying;
 	// 0: no limit.
 	Capacity int
+	// Unused is how long a room that was opened waits for its first member;
+	// 0: 5 minutes.
+	Unused time.Duration
+	// NewRoomID thinks of an id for a room that was opened without one; nil: a
+	// random one.
+	NewRoomID func() RoomID
 }
 
 // Hub is the house: the rooms of one process and the people who are online.
@@ -27,6 +35,9 @@ type Hub struct {
 	auth     Authorizer
 	watch    Observer
 	capacity int
+	unused   time.Duration
+	newID    func() RoomID
+	running  sync.WaitGroup // the rooms' goroutines
 
 	// Guarded by mu, as are room.holds, room.used and person.rooms.
 	mu       sync.Mutex
@@ -71,8 +82,12 @@ type Stats struct {
 
 // NewHub makes an empty hub.
 func NewHub(c HubConfig) *Hub {
+	if c.NewRoomID == nil {
+		c.NewRoomID = func() RoomID { return RoomID(RandomID("r")) }
+	}
 	return &Hub{
-		plane: c.Plane, auth: c.Auth, watch: c.Observer, capacity: c.Capacity,
+		plane: c.Plane, auth: c.Auth, watch: c.Observer,
+		capacity: c.Capacity, unused: cmp.Or(c.Unused, 5*time.Minute), newID: c.NewRoomID,
 		rooms: make(map[roomKey]*room), people: make(map[personKey]*person),
 	}
 }
@@ -95,6 +110,18 @@ func (h *Hub) Drain() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.draining = true
+}
+
+// Close ends all rooms and waits until they have let go of everything. It comes
+// after the last session was closed; no room is made afterwards.
+func (h *Hub) Close() {
+	h.mu.Lock()
+	h.draining = true
+	for _, r := range h.rooms {
+		h.drop(r)
+	}
+	h.mu.Unlock()
+	h.running.Wait()
 }
 
 // Empty waits until nobody is in any room.
@@ -215,7 +242,7 @@ func (h *Hub) open(t TenantID, host UserID, c Open, main *room) (*room, error) {
 // freeID thinks of a room id. Called with mu held.
 func (h *Hub) freeID(t TenantID) RoomID {
 	for {
-		if id := RoomID(RandomID("r")); h.rooms[roomKey{t, id}] == nil {
+		if id := h.newID(); h.rooms[roomKey{t, id}] == nil {
 			return id
 		}
 	}
@@ -301,6 +328,15 @@ func (h *Hub) drop(r *room) {
 	r.end()
 }
 
+// expire ends a room that nobody has ever entered, nor is about to.
+func (h *Hub) expire(r *room) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !r.used && r.holds == 0 {
+		h.drop(r)
+	}
+}
+
 // seat notes that p has a seat in r, unless p was displaced meanwhile.
 func (h *Hub) seat(r *room, p *person) error {
 	h.mu.Lock()
@@ -332,6 +368,6 @@ func (h *Hub) vacate(r *room, p *person) {
 func (h *Hub) start(t TenantID, host UserID, c Open, main *room) *room {
 	r := newRoom(h, t, host, c, main)
 	h.rooms[roomKey{t, c.Room}] = r
-	go r.run()
+	h.running.Go(r.run)
 	return r
 }

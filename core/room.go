@@ -16,6 +16,8 @@ type room struct {
 	id      RoomID
 	mode    Mode
 	keep    bool
+	deny    Permits
+	anyHost bool
 	main    *room // the room that this one is a breakout of, if it is one
 	created time.Time
 	in      chan message
@@ -82,7 +84,7 @@ type handled struct {
 func newRoom(h *Hub, t TenantID, host UserID, c Open, main *room) *room {
 	life, end := context.WithCancel(context.Background())
 	r := &room{
-		hub: h, tenant: t, id: c.Room, mode: c.Mode, keep: c.Keep, main: main, created: time.Now(),
+		hub: h, tenant: t, id: c.Room, mode: c.Mode, keep: c.Keep, deny: c.Deny, anyHost: c.AnyHost, main: main, created: time.Now(),
 		in: make(chan message), life: life, end: end,
 		title: c.Title, capacity: c.Capacity, speaking: c.Speaking, host: host,
 		byUser: make(map[UserID]*seat), legs: make(map[legName]*leg),
@@ -113,10 +115,14 @@ func (r *room) run() {
 		_, _ = r.send(r.life, message{media: e}) // a room that has ended needs no news
 	})
 	defer r.clear()
+	unused := time.NewTimer(r.hub.unused)
+	defer unused.Stop()
 	for r.life.Err() == nil {
 		select {
 		case m := <-r.in:
 			r.guard(m)
+		case <-unused.C:
+			r.hub.expire(r)
 		case <-r.life.Done():
 		}
 	}
@@ -320,8 +326,9 @@ func (r *room) members() []Member {
 	return all
 }
 
-func (r *room) onlyHost(me *seat) error {
-	if me.User != r.host {
+// onlyHost refuses who is not the host.
+func (r *room) onlyHost(u UserID) error {
+	if u != r.host && !r.anyHost {
 		return Errorf(NotPermitted, "only the host of room %s may", r.id)
 	}
 	return nil

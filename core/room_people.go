@@ -17,7 +17,7 @@ func (r *room) join(c Join, p *person) (Result, error) {
 	}
 	me := &seat{person: p, joined: time.Now(), Member: Member{
 		User: p.key.user, Name: c.As.Name, Device: c.As.Device, Community: c.As.Community,
-		Video: c.As.Video, Audio: c.As.Audio, May: AllPermits,
+		Video: c.As.Video, Audio: c.As.Audio, May: AllPermits.but(r.deny),
 	}}
 	r.seats = append(r.seats, me)
 	r.byUser[me.User] = me
@@ -87,7 +87,7 @@ func set[T any](to *T, v *T) {
 }
 
 func (r *room) arrange(me *seat, c Arrange) (Result, error) {
-	if err := r.onlyHost(me); err != nil {
+	if err := r.onlyHost(me.User); err != nil {
 		return nil, err
 	}
 	if c.Host != nil {
@@ -102,7 +102,7 @@ func (r *room) arrange(me *seat, c Arrange) (Result, error) {
 }
 
 func (r *room) permit(me *seat, c Permit) (Result, error) {
-	if err := r.onlyHost(me); err != nil {
+	if err := r.onlyHost(me.User); err != nil {
 		return nil, err
 	}
 	s, err := r.other(c.User)
@@ -119,7 +119,7 @@ func (r *room) permit(me *seat, c Permit) (Result, error) {
 
 // kick only asks: clients of the dialect that has it leave by themselves.
 func (r *room) kick(me *seat, c Kick) (Result, error) {
-	if err := r.onlyHost(me); err != nil {
+	if err := r.onlyHost(me.User); err != nil {
 		return nil, err
 	}
 	s, err := r.other(c.User)
@@ -132,8 +132,8 @@ func (r *room) kick(me *seat, c Kick) (Result, error) {
 
 // close ends the room. The host may, from inside or outside.
 func (r *room) close(_ Close, by UserID) (Result, error) {
-	if by != r.host {
-		return nil, Errorf(NotPermitted, "only the host of room %s may", r.id)
+	if err := r.onlyHost(by); err != nil {
+		return nil, err
 	}
 	r.tellOthers(r.byUser[by], RoomClosed{r.id})
 	r.hub.close(r)
@@ -141,10 +141,12 @@ func (r *room) close(_ Close, by UserID) (Result, error) {
 }
 
 func (r *room) group(me *seat, c Group) (Result, error) {
-	if err := r.onlyHost(me); err != nil {
+	if err := r.onlyHost(me.User); err != nil {
 		return nil, err
 	}
-	g, err := r.hub.open(r.tenant, r.host, Open{Mode: r.mode, Title: c.Title, Keep: true, Speaking: r.speaking}, r)
+	g, err := r.hub.open(r.tenant, r.host, Open{
+		Mode: r.mode, Title: c.Title, Keep: true, Speaking: r.speaking, Deny: r.deny, AnyHost: r.anyHost,
+	}, r)
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +160,7 @@ func (r *room) group(me *seat, c Group) (Result, error) {
 }
 
 func (r *room) ungroup(me *seat, c Ungroup) (Result, error) {
-	if err := r.onlyHost(me); err != nil {
+	if err := r.onlyHost(me.User); err != nil {
 		return nil, err
 	}
 	i := slices.Index(r.groups, c.Group)

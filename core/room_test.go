@@ -415,9 +415,7 @@ func TestEveryCommandInEveryState(t *testing.T) {
 						}
 					}
 				}
-				for _, g := range tb.room.groups {
-					tb.room.endGroup(g)
-				}
+				tb.hub.Close()
 			}
 		}
 	}

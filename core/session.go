@@ -38,7 +38,7 @@ func (s *Session) do(ctx context.Context, ref Ref, cmd Command) (Result, error) 
 	}
 	switch {
 	case s.me == nil:
-		return nil, Errorf(NotRegistered, "say hello first")
+		return nil, Errorf(NotRegistered, "not registered")
 	case ref.As != "" && ref.As != s.User():
 		return nil, Errorf(Mismatch, "the sender is somebody else")
 	}
@@ -136,7 +136,7 @@ func (s *Session) join(ctx context.Context, ref Ref, c Join) error {
 	}
 	switch {
 	case s.me == nil:
-		return Errorf(NotRegistered, "say hello first")
+		return Errorf(NotRegistered, "not registered")
 	case ref.As != "" && ref.As != s.User():
 		return Errorf(Mismatch, "the sender is somebody else")
 	}

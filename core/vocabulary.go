@@ -66,6 +66,17 @@ type Permits struct{ Screen, Chat, Whiteboard, Draw, Document bool }
 // AllPermits lets a member do everything.
 var AllPermits = Permits{Screen: true, Chat: true, Whiteboard: true, Draw: true, Document: true}
 
+// but gives p without what is denied.
+func (p Permits) but(deny Permits) Permits {
+	return Permits{
+		Screen:     p.Screen && !deny.Screen,
+		Chat:       p.Chat && !deny.Chat,
+		Whiteboard: p.Whiteboard && !deny.Whiteboard,
+		Draw:       p.Draw && !deny.Draw,
+		Document:   p.Document && !deny.Document,
+	}
+}
+
 // Content is what a room's one share lock can be taken for.
 type Content string
 
