@@ -36,6 +36,15 @@ const (
 	Draining      Code = "draining" // the house takes no new calls
 )
 
+// Codes gives all of them, for tables to be held against.
+func Codes() []Code {
+	return []Code{
+		Internal, Malformed, Unknown, Missing, Invalid, Mismatch, Unauthorized, NotRegistered, UserOnline, TooMany,
+		NoSuchRoom, RoomExists, RoomFull, AlreadyJoined, NotMember, NotPermitted, WrongMode, NoSuchMember, NoSuchStream,
+		ShareTaken, NotSharing, MediaFailed, Draining,
+	}
+}
+
 // Error is a failure that a client may be told of. Msg is for people and never
 // holds anything of another user; a cause, if there is one, is for the log only.
 type Error struct {

@@ -60,15 +60,16 @@ type personKey struct {
 
 // person is somebody online: the one session that speaks for them.
 type person struct {
-	key   personKey
-	out   *Outbox
-	proof [sha256.Size]byte  // of the credentials that let them in
-	rooms map[*room]struct{} // where they have a seat
+	key    personKey
+	out    *Outbox
+	remote string             // the client's address
+	proof  [sha256.Size]byte  // of the credentials that let them in
+	rooms  map[*room]struct{} // where they have a seat
 }
 
 func newPerson(g Grant, c Credentials, out *Outbox) *person {
 	return &person{
-		key: personKey{g.Tenant, g.User}, out: out, rooms: make(map[*room]struct{}),
+		key: personKey{g.Tenant, g.User}, out: out, remote: c.Remote, rooms: make(map[*room]struct{}),
 		proof: sha256.Sum256([]byte(c.Tenant + "\x00" + c.Key + "\x00" + c.Token)),
 	}
 }
@@ -337,10 +338,14 @@ func (h *Hub) expire(r *room) {
 	}
 }
 
-// seat notes that p has a seat in r, unless p was displaced meanwhile.
+// seat notes that p has a seat in r, unless p was displaced or the house began to
+// drain meanwhile.
 func (h *Hub) seat(r *room, p *person) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.draining {
+		return Errorf(Draining, "no new members")
+	}
 	if h.people[p.key] != p {
 		return &Error{Code: UserOnline, Msg: "somebody else speaks for " + string(p.key.user), Cause: ErrDisplaced}
 	}

@@ -208,7 +208,7 @@ func TestRoomsThatWereOpened(t *testing.T) {
 		if s := h.Stats(); s.Rooms != 1 || s.Members != 0 {
 			t.Errorf("left %+v", s)
 		}
-		time.Sleep(5 * time.Minute) // virtual; the one that nobody entered goes
+		<-time.After(5 * time.Minute) // virtual; the one that nobody entered goes
 		synctest.Wait()
 		if s := h.Stats(); s != (Stats{}) {
 			t.Errorf("left %+v", s)
@@ -389,7 +389,7 @@ type panicky struct {
 	panics atomic.Int32
 }
 
-func (*panicky) Handled(_ RoomID, _ UserID, c Command, _ *Error) {
+func (*panicky) Handled(_ RoomID, _ Caller, c Command, _ *Error) {
 	if _, ok := c.(Say); ok {
 		panic("a bug")
 	}

@@ -32,8 +32,9 @@ type Media interface {
 	// Answer gives leg the client's SDP answer; tells Settled.
 	Answer(leg Leg, ref Ref, answer string)
 
-	// Trickle gives a candidate to owner's connection that has the candidate's
-	// ufrag, else to the one that carries stream. One that fits none is dropped.
+	// Trickle gives a client's candidate to owner's connection that has the
+	// candidate's ufrag, else to the one that carries stream. One that fits none is
+	// dropped, as is one that the plane has no use for.
 	Trickle(owner UserID, stream Stream, c Candidate)
 
 	// Drop ends a leg. Events about it that are under way may still come.

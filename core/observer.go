@@ -6,10 +6,10 @@ import "time"
 // methods must not wait. Metrics and transcripts are observers.
 type Observer interface {
 	// Handled is told of every command that was carried out, or refused with err.
-	// Room and from are empty where the client had none. An Offer, Subscribe or
+	// Room, and who the client is, are empty as far as they are not known. An Offer, Subscribe or
 	// Answer that was handed to the media plane counts as carried out; LegFailed
 	// tells if nothing came of it.
-	Handled(room RoomID, from UserID, cmd Command, err *Error)
+	Handled(room RoomID, from Caller, cmd Command, err *Error)
 
 	// LegFailed is told that a connection could not be made, or died by itself.
 	LegFailed(room RoomID, leg Leg, cause error)
@@ -20,4 +20,10 @@ type Observer interface {
 
 	// Panicked is told that a room was ended by a bug.
 	Panicked(room RoomID, reason any, stack []byte)
+}
+
+// Caller is a client for the log.
+type Caller struct {
+	User   UserID
+	Remote string // its address, as the edge saw it
 }

@@ -21,7 +21,7 @@ type room struct {
 	main    *room // the room that this one is a breakout of, if it is one
 	created time.Time
 	in      chan message
-	life    context.Context // ends with the room; here because it is the room's, not a call's
+	life    context.Context //nolint:containedctx // it is the room's, not a call's: it ends with the room
 	end     context.CancelFunc
 
 	// Guarded by Hub.mu.
@@ -53,8 +53,8 @@ type seat struct {
 }
 
 type news struct {
-	to *seat
-	Event
+	to    *seat
+	event Event
 }
 
 // message is what a room handles: one of a command, news from media, or a person
@@ -175,10 +175,10 @@ func (r *room) handle(m message) (done handled) {
 		if !m.quiet && (done.result != nil || done.err != nil) {
 			m.from.out.Put(Reply{m.ref, result(done), AsError(done.err)})
 		}
-		r.hub.watch.Handled(r.id, m.from.key.user, m.cmd, AsError(done.err))
+		r.hub.watch.Handled(r.id, Caller{m.from.key.user, m.from.remote}, m.cmd, AsError(done.err))
 	}
 	for _, n := range r.news { // the reply first, then the news
-		n.to.person.out.Put(n.Event)
+		n.to.person.out.Put(n.event)
 	}
 	clear(r.news)
 	r.news = r.news[:0]
@@ -207,8 +207,9 @@ func (r *room) plain(c Command, from UserID) Command {
 			c.Stream.User = cmp.Or(c.Stream.User, from)
 		}
 		return c
+	default:
+		return c
 	}
-	return c
 }
 
 // concerns reports whether m, which names no room, is for somebody here.
@@ -223,7 +224,7 @@ func (r *room) concerns(m message) bool {
 		if to = c.Stream.User; r.mode == Mesh {
 			to = c.To
 		}
-	case Edit: // concerns every room
+	default: // Edit concerns every room; no other comes without one
 	}
 	return to == "" || r.byUser[to] != nil
 }

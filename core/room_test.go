@@ -31,7 +31,7 @@ func (m *fakeMedia) Open(RoomID, MediaOptions, func(MediaEvent)) Media { return 
 // quiet is an Observer that looks away.
 type quiet struct{}
 
-func (quiet) Handled(RoomID, UserID, Command, *Error) {}
+func (quiet) Handled(RoomID, Caller, Command, *Error) {}
 func (quiet) LegFailed(RoomID, Leg, error)            {}
 func (quiet) FirstPacket(time.Duration)               {}
 func (quiet) Panicked(RoomID, any, []byte)            {}

@@ -35,6 +35,7 @@ func (s *Session) do(ctx context.Context, ref Ref, cmd Command) (Result, error) 
 		return s.hello(ctx, c)
 	case Join:
 		return nil, s.join(ctx, ref, c)
+	default: // all others need to know who the client is
 	}
 	switch {
 	case s.me == nil:
@@ -59,6 +60,7 @@ func (s *Session) do(ctx context.Context, ref Ref, cmd Command) (Result, error) 
 		if cmd.room() == "" {
 			return s.everywhere(ctx, ref, cmd)
 		}
+	default: // for a room
 	}
 	return nil, s.toRoom(ctx, ref, cmd)
 }
@@ -91,7 +93,7 @@ func (s *Session) reply(ref Ref, result Result, err error) {
 }
 
 func (s *Session) observe(cmd Command, err error) {
-	s.hub.watch.Handled(cmd.room(), s.User(), cmd, AsError(err))
+	s.hub.watch.Handled(cmd.room(), Caller{s.User(), s.remote}, cmd, AsError(err))
 }
 
 func (s *Session) hello(ctx context.Context, c Hello) (Result, error) {
@@ -181,7 +183,8 @@ func (s *Session) leave(ctx context.Context, ref Ref, c Leave) (Result, error) {
 
 func (s *Session) leaveAll(ctx context.Context) {
 	for _, r := range s.rooms {
-		r.send(ctx, message{from: s.me, cmd: Leave{Room: r.id}, quiet: true})
+		// A room that has ended is left already.
+		_, _ = r.send(ctx, message{from: s.me, cmd: Leave{Room: r.id}, quiet: true})
 	}
 	s.rooms = nil
 }
@@ -235,6 +238,7 @@ func (s *Session) direct(cmd Command) (Result, error) {
 			return Done{}, s.hub.deliver(personKey{me.tenant, c.To}, e)
 		}
 		return nil, Errorf(NoSuchMember, "%s is in none of the sender's rooms", c.Stream.User)
+	default: // for a room
 	}
 	return nil, Errorf(NoSuchMember, "there is nobody to hear it")
 }
