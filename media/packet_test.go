@@ -1,0 +1,244 @@
+package media
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/pion/rtp"
+	"github.com/pion/webrtc/v4"
+)
+
+// TestStream sends packets of several publishers, lost, late, twice and around the
+// turn of the numbers, through a lane with subscribers who come at different times,
+// and checks what must hold for each of them.
+func TestStream(t *testing.T) {
+	for seed := range uint64(20) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		l := &lane{kind: webrtc.RTPCodecTypeVideo, rate: 90000}
+		subs := []*subscriber{newSubscriber(t, l, seed)}
+		now := time.Unix(0, 0)
+		for range 3 {
+			src := &track{lane: l, ring: newRing(64)}
+			l.source = src
+			seq, stamp := uint16(r.Uint32()), r.Uint32()
+			if r.IntN(2) == 0 {
+				seq = 65500
+			}
+			for _, i := range spoiled(r, 300) {
+				now = now.Add(time.Duration(r.IntN(20)) * time.Millisecond)
+				if r.IntN(100) == 0 {
+					subs = append(subs, newSubscriber(t, l, seed))
+				}
+				p := packet{stamp: stamp + uint32(i)*1800, key: i%50 == 0, payload: []byte{byte(i)}}
+				p.index = src.ring.index(seq + uint16(i))
+				if _, fresh := src.ring.put(p, nil); !fresh {
+					continue
+				}
+				batch, _ := l.plan(src, &p, now, nil)
+				for _, c := range batch {
+					subs[c.outlet.payload].get(src, p, c)
+				}
+			}
+			for _, s := range subs {
+				s.nack()
+			}
+		}
+	}
+}
+
+// spoiled gives the numbers up to n, some left out, some late, some twice.
+func spoiled(r *rand.Rand, n int) []int {
+	var out, late []int
+	for i := range n {
+		switch r.IntN(12) {
+		case 0:
+		case 1:
+			late = append(late, i)
+		case 2:
+			out = append(out, i, i)
+		default:
+			out = append(out, i)
+		}
+		if r.IntN(4) == 0 {
+			out, late = append(out, late...), nil
+		}
+	}
+	return out
+}
+
+// subscriber checks what comes to one outlet.
+type subscriber struct {
+	t      *testing.T
+	seed   uint64
+	outlet *outlet
+	sent   map[uint16]sent // by our number; tests send fewer than 2¹⁶
+	last   *sent           // the furthest
+}
+
+type sent struct {
+	source     *track
+	index      int64
+	seq        uint16
+	stamp, own uint32
+}
+
+func newSubscriber(t *testing.T, l *lane, seed uint64) *subscriber {
+	o := &outlet{lane: l, payload: uint8(len(l.outlets))}
+	l.outlets = append(l.outlets, o)
+	return &subscriber{t: t, seed: seed, outlet: o, sent: make(map[uint16]sent)}
+}
+
+func (s *subscriber) get(source *track, p packet, c copyTo) {
+	s.t.Helper()
+	got := sent{source, p.index, c.seq, c.stamp, p.stamp}
+	if old, ok := s.sent[c.seq]; ok {
+		s.t.Fatalf("seed %d: number %d is used for %+v and %+v", s.seed, c.seq, old, got)
+	}
+	s.sent[c.seq] = got
+	switch {
+	case s.last == nil || s.last.source != source:
+		if !p.key {
+			s.t.Fatalf("seed %d: begins without a key frame", s.seed)
+		}
+		if s.last != nil && (c.seq != s.last.seq+1 || int32(c.stamp-s.last.stamp) <= 0) {
+			s.t.Fatalf("seed %d: a new publisher begins with %+v after %+v", s.seed, got, *s.last)
+		}
+	case int16(c.seq-s.last.seq) != int16(p.index-s.last.index):
+		s.t.Fatalf("seed %d: gaps differ: %+v after %+v", s.seed, got, *s.last)
+	case c.stamp-s.last.stamp != p.stamp-s.last.own:
+		s.t.Fatalf("seed %d: times differ: %+v after %+v", s.seed, got, *s.last)
+	}
+	if s.last == nil || int16(c.seq-s.last.seq) > 0 {
+		s.last = &got
+	}
+}
+
+// nack asks for all numbers around the last one: a packet that is found is the one that was
+// sent so, and the publisher's latest are all found.
+func (s *subscriber) nack() {
+	s.t.Helper()
+	scratch := make([]byte, maxPacket)
+	if s.last == nil {
+		return
+	}
+	found := 0
+	for seq := s.last.seq - 1000; seq != s.last.seq+1000; seq++ {
+		p, ok := s.outlet.lane.sent(s.outlet, seq, scratch)
+		if !ok {
+			continue
+		}
+		if _, ok := s.sent[seq]; !ok { // came before the key frame that it follows, and is sent only now
+			s.sent[seq] = sent{s.last.source, p.index, seq, p.stamp, p.stamp - s.outlet.numbers.shift}
+		}
+		if found++; s.sent[seq].index != p.index || s.sent[seq].stamp != p.stamp || s.sent[seq].source != s.outlet.numbers.source {
+			s.t.Fatalf("seed %d: number %d was %+v and is now %+v", s.seed, seq, s.sent[seq], p)
+		}
+	}
+	size := int64(len(s.last.source.ring.slots))
+	for seq, sent := range s.sent {
+		if sent.source == s.last.source && sent.index > s.last.source.ring.high-size {
+			if found--; found < 0 {
+				s.t.Fatalf("seed %d: number %d is not found", s.seed, seq)
+			}
+		}
+	}
+}
+
+func TestLostCounted(t *testing.T) {
+	r := newRing(8)
+	for _, seq := range []uint16{65530, 65531, 65533, 65535, 65532, 2, 3} { // 65534, 0 and 1 are missing
+		r.put(packet{index: r.index(seq)}, nil)
+	}
+	if r.lost != 0 {
+		t.Errorf("%d counted too early", r.lost)
+	}
+	for seq := range uint16(10) {
+		r.put(packet{index: r.index(4 + seq)}, nil)
+	}
+	if r.lost != 3 {
+		t.Errorf("%d lost, want 3", r.lost)
+	}
+	r.put(packet{index: r.index(20000)}, nil) // begins anew
+	if r.lost != 3 {
+		t.Errorf("%d lost after a jump", r.lost)
+	}
+}
+
+func TestResends(t *testing.T) {
+	now := time.Unix(0, 0)
+	var r resends
+	for i := range 5 {
+		if ok := r.allow(7, 1000, 0, now); ok != (i < resendTries) {
+			t.Errorf("copy %d allowed: %v", i, ok)
+		}
+	}
+	r = resends{}
+	n := 0
+	for seq := uint16(1); r.allow(seq, 1000, 0, now); seq++ {
+		n++
+	}
+	if want := resendBurst / 1000; n != want {
+		t.Errorf("%d packets at once, want %d", n, want)
+	}
+	r.tokens = 0
+	if r.allow(1, 1000, 4000, now) || !r.allow(1, 1000, 5000, now) {
+		t.Error("a share of what is sent is not what is earned")
+	}
+	if r.allow(2, 1000, 5000, now) || !r.allow(2, 1000, 5000, now.Add(time.Second)) {
+		t.Error("time earns nothing")
+	}
+}
+
+func FuzzPacket(f *testing.F) {
+	for _, p := range []rtp.Packet{
+		{Header: rtp.Header{Version: 2, SequenceNumber: 1}, Payload: payload('a', true, 1)},
+		{Header: rtp.Header{Version: 2, Marker: true, CSRC: []uint32{1, 2}}, Payload: []byte{0x90, 0xf0, 0x81, 2, 3, 4, 0}},
+		{Header: rtp.Header{Version: 2, Padding: true, PaddingSize: 3}, Payload: []byte{0x10, 0}},
+	} {
+		b, err := p.Marshal()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		tr := &track{lane: &lane{kind: webrtc.RTPCodecTypeVideo}, speech: newSpeech(func(bool) {}), levelID: 1}
+		defer tr.speech.close()
+		p, ok := tr.parse(b)
+		if !ok {
+			return
+		}
+		if len(p.payload) > len(b)-12 {
+			t.Fatalf("a payload of %d bytes in %d", len(p.payload), len(b))
+		}
+		if p.key && len(p.payload) < 2 {
+			t.Fatal("a key frame without a frame")
+		}
+	})
+}
+
+func TestBeginsKeyframe(t *testing.T) {
+	for name, test := range map[string]struct {
+		payload []byte
+		want    bool
+	}{
+		"empty":               {nil, false},
+		"descriptor only":     {[]byte{0x10}, false},
+		"key":                 {[]byte{0x10, 0x00}, true},
+		"delta":               {[]byte{0x10, 0x01}, false},
+		"not the start":       {[]byte{0x00, 0x00}, false},
+		"second partition":    {[]byte{0x11, 0x00}, false},
+		"extension cut":       {[]byte{0x90}, false},
+		"picture id cut":      {[]byte{0x90, 0x80}, false},
+		"short picture id":    {[]byte{0x90, 0x80, 0x01, 0x00}, true},
+		"long picture id":     {[]byte{0x90, 0x80, 0x81, 0x01, 0x00}, true},
+		"all extensions":      {[]byte{0x90, 0xf0, 0x81, 0x01, 0x02, 0x03, 0x00}, true},
+		"all, and delta":      {[]byte{0x90, 0xe0, 0x81, 0x01, 0x02, 0x03, 0x01}, false},
+		"all but the payload": {[]byte{0x90, 0xf0, 0x81, 0x01, 0x02, 0x03}, false},
+	} {
+		if got := beginsKeyframe(test.payload); got != test.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}

@@ -1,0 +1,90 @@
+package media
+
+// packet is an RTP packet as it came in.
+type packet struct {
+	index   int64 // its sequence number, counted on past 65535
+	stamp   uint32
+	marker  bool
+	key     bool   // it begins a key frame
+	payload []byte // without padding
+	size    int    // of all of it
+}
+
+// ring keeps a track's latest packets, at the place that their index gives them. It
+// also is where loss and repetition show.
+type ring struct {
+	slots []slot
+	first int64 // index of the first packet
+	high  int64 // the highest index so far; 0 before the first packet
+	lost  uint64
+}
+
+type slot struct {
+	packet packet
+	buffer []byte // that packet.payload is part of
+}
+
+// maxGap is how far a sequence number may jump ahead in one stream (RFC 3550
+// appendix A.1, MAX_DROPOUT); beyond it, the sender has begun anew.
+const maxGap = 3000
+
+// newRing makes a ring of size packets, a power of two.
+func newRing(size int) *ring { return &ring{slots: make([]slot, size)} }
+
+// index counts on from the highest index to the one that seq must mean.
+func (r *ring) index(seq uint16) int64 {
+	if r.high == 0 {
+		return 1<<16 + int64(seq)
+	}
+	return r.high + int64(int16(seq-uint16(r.high)))
+}
+
+func (r *ring) at(index int64) *slot { return &r.slots[index&int64(len(r.slots)-1)] }
+
+// put keeps p, which lies in buffer, and gives a buffer to read the next packet
+// into. It is not fresh when it was there already or is too old to tell.
+func (r *ring) put(p packet, buffer []byte) (spare []byte, fresh bool) {
+	switch {
+	case r.slots == nil:
+		return buffer, false
+	case r.high == 0:
+		r.first = p.index
+	case p.index > r.high:
+		r.countLost(p.index)
+	case p.index <= r.high-int64(len(r.slots)) || r.at(p.index).packet.index == p.index:
+		return buffer, false
+	}
+	r.high = max(r.high, p.index)
+	s := r.at(p.index)
+	spare = s.buffer
+	if spare == nil {
+		spare = make([]byte, maxPacket)
+	}
+	*s = slot{p, buffer}
+	return spare, true
+}
+
+// countLost counts the packets that, when the ring goes on to index, fall out of it
+// without ever having come.
+func (r *ring) countLost(index int64) {
+	if index-r.high > maxGap {
+		r.first = index
+		return
+	}
+	size := int64(len(r.slots))
+	for i := r.high + 1; i <= index; i++ {
+		gone := i - size
+		if gone >= r.first && (gone > r.high || r.at(gone).packet.index != gone) {
+			r.lost++
+		}
+	}
+}
+
+// get gives the packet of an index, if it is still there.
+func (r *ring) get(index int64) (packet, bool) {
+	if r.slots == nil || index <= 0 {
+		return packet{}, false
+	}
+	p := r.at(index).packet
+	return p, p.index == index
+}
