@@ -1,0 +1,214 @@
+package transport
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"confgate/core"
+	"confgate/protocol"
+)
+
+// Config is what an edge is made of. Everything but Hub may be left out.
+type Config struct {
+	Hub      *core.Hub
+	Observer Observer     // nil: nobody watches
+	Log      *slog.Logger // nil: silent
+
+	// AllowOrigin says whether web pages of an origin may connect; see Origins. It
+	// is given "scheme://host" in lower case, with the port if it is not the
+	// scheme's own, or "null". Pages from the edge's own host always may. Nil: no
+	// other origin.
+	AllowOrigin func(origin string) bool
+
+	Heartbeat      time.Duration // between signs of life on an idle connection; 0: 25 s
+	PongTimeout    time.Duration // for the answer to a ping; 0: 10 s
+	WriteTimeout   time.Duration // for one frame; 0: 10 s
+	MaxFrame       int           // bytes of one message from a client; 0: 64 KiB
+	OutboxLimit    int           // events a client may be behind; 0: 1024
+	MaxXHRSessions int           // of each SockJS door, over XHR; 0: 10,000
+}
+
+// Edge is where clients come in: it knows every connection there is.
+type Edge struct {
+	config Config
+
+	// Guarded by mu.
+	mu      sync.Mutex
+	visits  map[*visit]struct{}
+	closing bool
+	gone    chan struct{} // closed when closing and the last visit has ended
+}
+
+// New makes an edge without doors; see Handler.
+func New(c Config) *Edge {
+	if c.Observer == nil {
+		c.Observer = nobody{}
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.AllowOrigin == nil {
+		c.AllowOrigin = func(string) bool { return false }
+	}
+	c.Heartbeat = cmp.Or(c.Heartbeat, 25*time.Second)
+	c.PongTimeout = cmp.Or(c.PongTimeout, 10*time.Second)
+	c.WriteTimeout = cmp.Or(c.WriteTimeout, defaultWriteTimeout)
+	c.MaxFrame = cmp.Or(c.MaxFrame, 64<<10)
+	c.OutboxLimit = cmp.Or(c.OutboxLimit, defaultOutboxLimit)
+	c.MaxXHRSessions = cmp.Or(c.MaxXHRSessions, 10_000)
+	return &Edge{config: c, visits: make(map[*visit]struct{}), gone: make(chan struct{})}
+}
+
+// visit is one connection in the edge's book, from before it is accepted until its
+// last goroutine has gone.
+type visit struct {
+	edge *Edge
+	cut  context.CancelCauseFunc
+}
+
+// enter takes a connection into the book, unless the edge is closing: then there is
+// no visit. The context ends with the visit, not with the request that began it.
+func (e *Edge) enter(r *http.Request) (context.Context, *visit) {
+	ctx, cut := context.WithCancelCause(context.WithoutCancel(r.Context()))
+	v := &visit{e, cut}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closing {
+		cut(ErrShutdown)
+		return ctx, nil
+	}
+	e.visits[v] = struct{}{}
+	return ctx, v
+}
+
+// turnAway answers a client that comes while the edge is closing.
+func turnAway(w http.ResponseWriter) {
+	http.Error(w, ErrShutdown.Error(), http.StatusServiceUnavailable)
+}
+
+func (e *Edge) isClosing() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.closing
+}
+
+// leave takes a connection out of the book.
+func (v *visit) leave() {
+	v.cut(nil)
+	v.edge.mu.Lock()
+	defer v.edge.mu.Unlock()
+	delete(v.edge.visits, v)
+	if v.edge.closing && len(v.edge.visits) == 0 {
+		close(v.edge.gone)
+	}
+}
+
+// Shutdown takes no more connections, ends those there are, and waits until all
+// their goroutines have gone.
+func (e *Edge) Shutdown(ctx context.Context) error {
+	e.mu.Lock()
+	if !e.closing && len(e.visits) == 0 {
+		close(e.gone)
+	}
+	e.closing = true
+	for v := range e.visits {
+		v.cut(ErrShutdown)
+	}
+	e.mu.Unlock()
+	select {
+	case <-e.gone:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// options are those of a connection that r began.
+func (e *Edge) options(r *http.Request, framing string) Options {
+	return Options{
+		Framing: framing, Remote: r.RemoteAddr,
+		Observer: e.config.Observer, Log: e.config.Log,
+		OutboxLimit: e.config.OutboxLimit, WriteTimeout: e.config.WriteTimeout,
+	}
+}
+
+// Framing makes the handler of everything below a door's path. It is a method of
+// Edge: (*Edge).WebSocket or (*Edge).SockJS.
+type Framing func(*Edge, protocol.Dialect) http.Handler
+
+// Door is a way in: a path, how frames come through it, and the dialect they are in.
+type Door struct {
+	Path    string
+	Framing Framing
+	Dialect protocol.Dialect
+}
+
+// Handler is the client side of the house: the doors, and static for all other
+// paths. Static may be nil.
+func (e *Edge) Handler(doors []Door, static http.Handler) http.Handler {
+	r := chi.NewRouter()
+	r.Use(bounded)
+	for _, d := range doors {
+		r.Mount(d.Path, d.Framing(e, d.Dialect))
+	}
+	if static != nil {
+		r.Handle("/*", secured(static))
+	}
+	return r
+}
+
+// Time-outs of HTTP.
+const (
+	headerTimeout = 5 * time.Second
+	bodyTimeout   = 10 * time.Second
+	replyTimeout  = time.Minute // a page on a bad line; streams set their own
+	idleTimeout   = time.Minute
+)
+
+// NewServer makes an HTTP server whose time-outs suit h: strict with clients that
+// dawdle, but without an end to replies that stream.
+func NewServer(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+}
+
+// bounded gives each request its time, since the server's own time-outs would end
+// replies that stream.
+func bounded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// A writer without deadlines is a test's.
+		c := http.NewResponseController(w)
+		_ = c.SetWriteDeadline(time.Now().Add(replyTimeout))
+		if r.ContentLength != 0 {
+			_ = c.SetReadDeadline(time.Now().Add(bodyTimeout))
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// pagePolicy lets pages load what the gateway itself serves and nothing else; they
+// may connect to a gateway elsewhere, and play what they hold in memory.
+const pagePolicy = "default-src 'self'; connect-src 'self' ws: wss:; media-src 'self' blob:; " +
+	"base-uri 'none'; object-src 'none'; frame-ancestors 'self'"
+
+// secured adds the headers that keep pages to themselves.
+func secured(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", pagePolicy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		next.ServeHTTP(w, r)
+	})
+}

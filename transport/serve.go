@@ -1,0 +1,204 @@
+package transport
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"confgate/core"
+	"confgate/protocol"
+)
+
+// Defaults of Options and Config.
+const (
+	defaultOutboxLimit  = 1024 // events
+	defaultWriteTimeout = 10 * time.Second
+)
+
+// maxBadFrameLines is how many bad frames of one connection are logged one by one;
+// the line at its end has their number.
+const maxBadFrameLines = 5
+
+// maxLogged is how many bytes of anything a client sent go into a log line.
+const maxLogged = 200
+
+// Conn carries whole frames, without the framing around them. Read and Write may
+// each be called from one goroutine at a time, and return soon after their context
+// has ended.
+type Conn interface {
+	Read(context.Context) ([]byte, error)
+	// Write may be given a deadline.
+	Write(context.Context, []byte) error
+}
+
+// Observer is told what happens to connections, from the goroutines in which it
+// happens: its methods must not wait.
+type Observer interface {
+	Opened(dialect, framing string)
+	Closed(dialect, framing string, cause error) // see Reason
+	BadFrame(dialect string)
+}
+
+// Options are the circumstances of one connection. The zero value serves.
+type Options struct {
+	Framing      string        // names it in metrics and log lines
+	Remote       string        // the client's address
+	Observer     Observer      // nil: nobody watches
+	Log          *slog.Logger  // nil: silent
+	OutboxLimit  int           // events a client may be behind; 0: 1024
+	WriteTimeout time.Duration // for one frame; 0: 10 s
+}
+
+func (o Options) withDefaults() Options {
+	if o.Observer == nil {
+		o.Observer = nobody{}
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	o.OutboxLimit = cmp.Or(o.OutboxLimit, defaultOutboxLimit)
+	o.WriteTimeout = cmp.Or(o.WriteTimeout, defaultWriteTimeout)
+	return o
+}
+
+// nobody is the Observer of those who have none.
+type nobody struct{}
+
+func (nobody) Opened(string, string)        {}
+func (nobody) Closed(string, string, error) {}
+func (nobody) BadFrame(string)              {}
+
+// Serve runs one connection until it breaks, its client is cut off, or ctx ends,
+// and returns the cause. It uses two goroutines: this one reads, another writes.
+// When it returns, the client has left everything. Closing the connection, in the
+// words of its framing, is the caller's.
+func Serve(ctx context.Context, c Conn, hub *core.Hub, d protocol.Dialect, o Options) error {
+	o = o.withDefaults()
+	ctx, cut := context.WithCancelCause(ctx)
+	defer cut(nil)
+	out := core.NewOutbox(o.OutboxLimit, cut)
+	p := &pumps{
+		conn: c, codec: d.Codec, session: hub.Session(out, o.Remote), out: out, options: o,
+		log: o.Log.With("dialect", d.Name, "framing", o.Framing, "remote", o.Remote),
+		bad: func() { o.Observer.BadFrame(d.Name) },
+	}
+	began := time.Now()
+	o.Observer.Opened(d.Name, o.Framing)
+
+	wrote := make(chan struct{})
+	go func() {
+		defer close(wrote)
+		cut(p.guard(ctx, p.write))
+	}()
+	cut(p.guard(ctx, p.read))
+	user := p.session.User()
+	p.session.Close()
+	<-wrote
+
+	cause := context.Cause(ctx)
+	o.Observer.Closed(d.Name, o.Framing, cause)
+	p.log.Info("connection ended", "user", clip(string(user)), "duration", time.Since(began),
+		"frames_in", p.framesIn, "frames_out", p.framesOut, "bad_frames", p.badFrames,
+		"reason", Reason(cause), "cause", clip(cause.Error()))
+	return cause
+}
+
+// pumps move the frames of one connection.
+type pumps struct {
+	conn    Conn
+	codec   protocol.Codec
+	session *core.Session
+	out     *core.Outbox
+	options Options
+	log     *slog.Logger
+	bad     func() // counts a bad frame
+
+	// Owned by read.
+	framesIn, badFrames int
+	// Owned by write.
+	framesOut int
+}
+
+// guard runs a pump. A bug in it ends the connection, not the process.
+func (p *pumps) guard(ctx context.Context, pump func(context.Context) error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %v", ErrPanicked, r)
+			p.log.Error("connection panicked", "panic", clip(fmt.Sprint(r)), "stack", string(debug.Stack()))
+		}
+	}()
+	return pump(ctx)
+}
+
+func (p *pumps) read(ctx context.Context) error {
+	for {
+		frame, err := p.conn.Read(ctx)
+		if err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		p.framesIn++
+		if !utf8.Valid(frame) {
+			return ErrNotUTF8
+		}
+		cmd, ref, err := p.codec.Decode(frame)
+		switch {
+		case err != nil:
+			p.badFrame(ref, err)
+			p.session.Fail(ref, err)
+		case cmd != nil:
+			p.session.Do(ctx, ref, cmd)
+		}
+	}
+}
+
+func (p *pumps) badFrame(ref core.Ref, err error) {
+	p.bad()
+	p.badFrames++
+	if p.badFrames <= maxBadFrameLines {
+		p.log.Warn("bad frame", "user", clip(string(p.session.User())), "op", clip(ref.Op), "error", clip(err.Error()))
+	}
+}
+
+func (p *pumps) write(ctx context.Context) error {
+	for {
+		events, err := p.out.Take(ctx)
+		if err != nil {
+			return err
+		}
+		for _, event := range events {
+			for _, frame := range p.codec.Encode(event) {
+				if err := p.writeFrame(ctx, frame); err != nil {
+					return err
+				}
+				p.framesOut++
+			}
+		}
+	}
+}
+
+func (p *pumps) writeFrame(ctx context.Context, frame []byte) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, p.options.WriteTimeout, ErrStalled)
+	defer cancel()
+	err := p.conn.Write(ctx, frame)
+	if err != nil && errors.Is(context.Cause(ctx), ErrStalled) {
+		return ErrStalled
+	}
+	return err
+}
+
+// clip bounds what a client sent for a log line, and keeps it valid.
+func clip(s string) string {
+	if len(s) > maxLogged {
+		s = s[:maxLogged] + "…"
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}

@@ -1,0 +1,247 @@
+package transport
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/go-chi/chi/v5"
+
+	"confgate/protocol"
+)
+
+// closeGrace is how long a client has to take what is being written to it and to
+// answer the close frame, before the connection is torn down.
+const closeGrace = 2 * time.Second
+
+// WebSocket serves a dialect to clients that open a bare WebSocket: one message a
+// frame, no framing around it.
+func (e *Edge) WebSocket(d protocol.Dialect) http.Handler {
+	r := chi.NewRouter()
+	r.Get("/", e.socketHandler(d, bare))
+	return r
+}
+
+// wire is how messages look on a WebSocket.
+type wire struct {
+	framing   string
+	overhead  int    // a frame may be so many times as long as the message in it
+	hello     []byte // the first frame; nil: none
+	heartbeat []byte // the frame that says that there is nothing to say; nil: none
+	wrap      func(message []byte) []byte
+	// unwrap gives the messages of a frame, none of them longer than limit.
+	unwrap func(frame []byte, limit int) (batch, error)
+	bye    func(ending) []byte // the last frame; nil: none
+}
+
+// bare is a WebSocket with nothing on top. Clients send binary frames too, and
+// mean the text in them.
+var bare = wire{
+	framing:  "websocket",
+	overhead: 1,
+	wrap:     func(message []byte) []byte { return message },
+	unwrap:   func(frame []byte, _ int) (batch, error) { return batch{frame}, nil },
+}
+
+func (e *Edge) socketHandler(d protocol.Dialect, wire wire) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if !e.admit(w, r) {
+			return
+		}
+		ctx, visit := e.enter(r)
+		if visit == nil {
+			turnAway(w)
+			return
+		}
+		defer visit.leave()
+		t := &tap{ResponseWriter: w}
+		ws, err := websocket.Accept(t, r, &websocket.AcceptOptions{
+			InsecureSkipVerify: true, // admit has looked at the origin
+			CompressionMode:    websocket.CompressionDisabled,
+		})
+		if err != nil {
+			return // Accept has answered
+		}
+		ws.SetReadLimit(int64(wire.overhead * e.config.MaxFrame))
+		s := &socket{ws: ws, conn: t.conn, wire: wire, config: &e.config, cut: visit.cut, closed: make(chan struct{})}
+		s.serve(ctx, d, e.options(r, wire.framing))
+	}
+}
+
+// tap keeps the connection that is hijacked through it.
+type tap struct {
+	http.ResponseWriter
+	conn net.Conn
+}
+
+func (t *tap) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(t.ResponseWriter).Hijack()
+	t.conn = conn
+	return conn, rw, err
+}
+
+// socket is a Conn over a WebSocket. The library tears a connection down when a
+// context given to it ends; the socket gives it none that can, so that the close
+// frame still finds its way.
+type socket struct {
+	ws     *websocket.Conn
+	conn   net.Conn // below ws; closing it ends whatever is going on in ws
+	wire   wire
+	config *Config
+	cut    context.CancelCauseFunc
+
+	wrote   atomic.Bool // since the last heartbeat
+	closing atomic.Bool
+	closed  chan struct{} // closed when the connection has ended
+
+	// Owned by Read.
+	messages batch // of the last frame, not read yet
+}
+
+// serve runs the connection from its first frame to its last.
+func (s *socket) serve(ctx context.Context, d protocol.Dialect, o Options) {
+	if s.wire.hello != nil {
+		if err := s.write(s.wire.hello, time.Now().Add(s.config.WriteTimeout)); err != nil {
+			s.close(err)
+			return
+		}
+	}
+	p := startPulse(s.config.Heartbeat, s.beat)
+	s.close(Serve(ctx, s, s.config.Hub, d, o))
+	p.stop() // after close, which leaves no beat waiting
+}
+
+// Read has the connection closed when ctx ends, whatever goes on in it.
+func (s *socket) Read(ctx context.Context) ([]byte, error) {
+	stop := context.AfterFunc(ctx, func() { s.close(context.Cause(ctx)) })
+	defer stop()
+	for len(s.messages) == 0 {
+		if err := s.readFrame(); err != nil {
+			return nil, err
+		}
+	}
+	return s.messages.next(), nil
+}
+
+func (s *socket) readFrame() error {
+	_, frame, err := s.ws.Read(context.Background())
+	switch {
+	case err == nil:
+		s.messages, err = s.wire.unwrap(frame, s.config.MaxFrame)
+		return err
+	case errors.Is(err, websocket.ErrMessageTooBig):
+		return ErrTooBig
+	case websocket.CloseStatus(err) != -1:
+		return fmt.Errorf("%w: code %d", ErrLeft, websocket.CloseStatus(err))
+	default:
+		return fmt.Errorf("%w: %w", ErrLost, err)
+	}
+}
+
+// Write heeds the deadline of ctx only: what is under way when the connection is
+// cut off has its grace.
+func (s *socket) Write(ctx context.Context, message []byte) error {
+	deadline, _ := ctx.Deadline()
+	return s.write(s.wire.wrap(message), deadline)
+}
+
+func (s *socket) write(frame []byte, deadline time.Time) error {
+	s.wrote.Store(true)
+	err := s.conn.SetWriteDeadline(deadline)
+	if err == nil {
+		err = s.ws.Write(context.Background(), websocket.MessageText, frame)
+	}
+	if err == nil {
+		// The deadline was this frame's: pongs go out when they must.
+		err = s.conn.SetWriteDeadline(time.Time{})
+	}
+	return writeError(err)
+}
+
+// writeError gives the cause of a connection's end that shows as an error of a
+// write.
+func writeError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return ErrStalled
+	default:
+		return fmt.Errorf("%w: %w", ErrLost, err)
+	}
+}
+
+// beat shows the client a sign of life, and wants one: a connection whose other
+// end has vanished looks open for a long time. It reports whether to go on.
+func (s *socket) beat() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), s.config.PongTimeout)
+	defer cancel()
+	var err error
+	if idle := !s.wrote.Swap(false); idle && s.wire.heartbeat != nil {
+		err = s.ws.Write(ctx, websocket.MessageText, s.wire.heartbeat)
+	}
+	if err == nil {
+		err = s.ws.Ping(ctx)
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		s.cut(ErrSilent)
+	}
+	return err == nil
+}
+
+// close ends the connection and returns when it has ended: with the frames that fit
+// the first cause if the client takes them in time, without a word otherwise.
+func (s *socket) close(cause error) {
+	if s.closing.Swap(true) {
+		<-s.closed
+		return
+	}
+	defer close(s.closed)
+	teardown := time.AfterFunc(closeGrace, func() { s.conn.Close() })
+	defer teardown.Stop()
+	end := endingOf(cause)
+	if s.wire.bye != nil {
+		// Where it fails, so does Close.
+		_ = s.ws.Write(context.Background(), websocket.MessageText, s.wire.bye(end))
+	}
+	_ = s.ws.Close(websocket.StatusCode(end.code), end.text)
+}
+
+// pulse calls a function now and then until it is stopped. It holds no goroutine
+// between the calls.
+type pulse struct {
+	mu      sync.Mutex  // held during a call
+	timer   *time.Timer // guarded by mu
+	stopped bool        // guarded by mu
+}
+
+// startPulse calls beat every so often, for as long as it returns true.
+func startPulse(every time.Duration, beat func() bool) *pulse {
+	p := &pulse{}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.timer = time.AfterFunc(every, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if !p.stopped && beat() {
+			p.timer.Reset(every)
+		}
+	})
+	return p
+}
+
+// stop waits for a call that is under way.
+func (p *pulse) stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stopped = true
+	p.timer.Stop()
+}
