@@ -1,0 +1,375 @@
+// Package wiretest replays written conversations against the whole house: the real
+// pumps, sessions, rooms and codecs in virtual time. Only the socket and the media
+// plane are played; no clock and no network come in.
+//
+// A script is a txtar archive. Each file but one is a telling of the same story, a
+// line to a frame: "ann > {…}" is sent by ann, "ann < {…}" must come to ann next.
+// Its people speak the dialect that the file is named for, or, after a slash, their
+// own: "ann/eventop > {…}". Besides frames a person can do
+//
+//	ann > (gone)     the connection breaks
+//	house > (drain)  the house takes no new calls
+//
+// The file "room" is the tape: what the rooms were asked, whoever asked and in
+// whatever dialect. Every telling of a story must leave the same tape.
+package wiretest
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/tools/txtar"
+
+	"confgate/core"
+	"confgate/protocol"
+	"confgate/transport"
+)
+
+var update = flag.Bool("update", false, "rewrite the scripts to what the house says")
+
+// Dir replays every script in dir. With -update it rewrites them to what the house
+// says; read every line that changes.
+func Dir(t *testing.T, dir string, dialects ...protocol.Dialect) {
+	scripts, err := filepath.Glob(filepath.Join(dir, "*.txtar"))
+	if err != nil || len(scripts) == 0 {
+		t.Fatalf("no scripts in %s: %v", dir, err)
+	}
+	for _, name := range scripts {
+		t.Run(strings.TrimSuffix(filepath.Base(name), ".txtar"), func(t *testing.T) {
+			want, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := Run(t, want, dialects...)
+			switch {
+			case bytes.Equal(got, want):
+			case *update:
+				if err := os.WriteFile(name, got, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			default:
+				t.Errorf("the house tells it otherwise (-update takes it over):\n%s", firstDifference(want, got))
+			}
+		})
+	}
+}
+
+// Run replays the script in data, and gives it back as it would be if every line
+// that came from the house, and the tape, were right.
+func Run(t *testing.T, data []byte, dialects ...protocol.Dialect) []byte {
+	ar := txtar.Parse(data)
+	var tape string
+	for i, f := range ar.Files {
+		if f.Name == "room" {
+			continue
+		}
+		told, left := tell(t, string(f.Data), f.Name, dialects)
+		ar.Files[i].Data = []byte(told)
+		if tape != "" && tape != left {
+			t.Errorf("%s leaves another tape:\n%s", f.Name, firstDifference([]byte(tape), []byte(left)))
+		}
+		tape = left
+	}
+	for i, f := range ar.Files {
+		if f.Name == "room" {
+			ar.Files[i].Data = []byte(tape)
+		}
+	}
+	return txtar.Format(ar)
+}
+
+// firstDifference shows where two texts part.
+func firstDifference(want, got []byte) string {
+	w, g := strings.Split(string(want), "\n"), strings.Split(string(got), "\n")
+	for i := range max(len(w), len(g)) {
+		var a, b string
+		if i < len(w) {
+			a = w[i]
+		}
+		if i < len(g) {
+			b = g[i]
+		}
+		if a != b {
+			return fmt.Sprintf("line %d\n want %s\n  got %s", i+1, a, b)
+		}
+	}
+	return "no difference"
+}
+
+// tell plays one telling, and gives it with the answers of the house, and the tape.
+func tell(t *testing.T, script, dialect string, dialects []protocol.Dialect) (told, tape string) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newStage(t, dialect, dialects)
+		for line := range strings.Lines(script) {
+			st.play(line)
+		}
+		told, tape = st.told.String(), st.tape.String() // before all go at once, in no order
+		st.close()
+	})
+	return told, tape
+}
+
+// stage is where a telling is played.
+type stage struct {
+	t        *testing.T
+	dialect  string
+	dialects []protocol.Dialect
+	hub      *core.Hub
+	ctx      context.Context //nolint:containedctx // of the connections, which are the stage's
+	cancel   context.CancelFunc
+	serving  sync.WaitGroup
+	people   map[string]*pipe
+	told     strings.Builder
+	tape     recorder
+}
+
+func newStage(t *testing.T, dialect string, dialects []protocol.Dialect) *stage {
+	st := &stage{t: t, dialect: dialect, dialects: dialects, people: make(map[string]*pipe)}
+	rooms, users := 0, 0
+	st.hub = core.NewHub(core.HubConfig{
+		Plane: plane{}, Auth: anyone{&users}, Observer: &st.tape,
+		NewRoomID: func() core.RoomID { rooms++; return core.RoomID(fmt.Sprint("r", 1000000+rooms)) },
+	})
+	st.ctx, st.cancel = context.WithCancel(t.Context())
+	return st
+}
+
+func (st *stage) close() {
+	st.cancel()
+	st.serving.Wait()
+	st.hub.Close()
+}
+
+// play plays one line of a script.
+func (st *stage) play(line string) {
+	name, frame, ok := strings.Cut(strings.TrimSpace(line), " > ")
+	switch {
+	case !ok && strings.Contains(line, " < "):
+		return // what comes is written below
+	case !ok:
+		st.told.WriteString(line) // a comment or an empty line
+		return
+	}
+	fmt.Fprintf(&st.told, "%s > %s\n", name, frame)
+	switch frame {
+	case "(gone)":
+		close(st.person(name).in)
+	case "(drain)":
+		st.hub.Drain()
+	default:
+		st.person(name).in <- []byte(frame)
+	}
+	synctest.Wait()
+	for _, name := range slices.Sorted(maps.Keys(st.people)) {
+		for p := st.people[name]; len(p.out) > 0; {
+			fmt.Fprintf(&st.told, "%s < %s\n", name, <-p.out)
+		}
+	}
+}
+
+// person gives somebody's connection, which is made when they first do something.
+func (st *stage) person(name string) *pipe {
+	if st.people[name] == nil {
+		_, speaks, own := strings.Cut(name, "/")
+		if !own {
+			speaks = st.dialect
+		}
+		i := slices.IndexFunc(st.dialects, func(d protocol.Dialect) bool { return d.Name == speaks })
+		if i < 0 {
+			st.t.Fatalf("%s speaks %q, which is no dialect here", name, speaks)
+		}
+		p := &pipe{in: make(chan []byte), out: make(chan []byte, 64)}
+		st.people[name] = p
+		st.serving.Go(func() {
+			// What ends a connection is no part of a story.
+			_ = transport.Serve(st.ctx, p, st.hub, st.dialects[i], transport.Options{})
+		})
+	}
+	return st.people[name]
+}
+
+// pipe is a transport.Conn made of channels, so that virtual time sees it wait.
+type pipe struct{ in, out chan []byte }
+
+// Read implements transport.Conn.
+func (p *pipe) Read(ctx context.Context) ([]byte, error) {
+	select {
+	case b, ok := <-p.in:
+		if !ok {
+			return nil, io.EOF
+		}
+		return b, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Write implements transport.Conn.
+func (p *pipe) Write(ctx context.Context, b []byte) error {
+	select {
+	case p.out <- b:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// anyone lets everyone in as who they say they are, but for those whose token or
+// key is "forged". Who does not say gets an id.
+type anyone struct{ users *int }
+
+// Authorize implements core.Authorizer.
+func (a anyone) Authorize(_ context.Context, c core.Credentials) (core.Grant, error) {
+	if c.Token == "forged" || c.Key == "forged" {
+		return core.Grant{}, core.Errorf(core.Unauthorized, "forged credentials")
+	}
+	if c.User == "" {
+		*a.users++
+		c.User = core.UserID(fmt.Sprint("u", 1000000+*a.users))
+	}
+	return core.Grant{User: c.User}, nil
+}
+
+// recorder is a core.Observer that writes the tape.
+type recorder struct {
+	mu sync.Mutex
+	strings.Builder
+}
+
+// Handled implements core.Observer.
+func (r *recorder) Handled(room core.RoomID, by core.Caller, cmd core.Command, err *core.Error) {
+	from := by.User
+	asked := asked(from, cmd)
+	if asked == "" {
+		return
+	}
+	line := fmt.Sprintf("%s %s %s", printable(string(room)), printable(string(from)), asked)
+	if err != nil {
+		line += " -> " + string(err.Code)
+	}
+	r.write(line)
+}
+
+// asked writes what a room was asked. Who makes the SDP offer for a stream is the
+// dialect's choice and no part of the story.
+func asked(from core.UserID, cmd core.Command) string {
+	switch c := cmd.(type) {
+	case core.Hello, core.Open, core.Ping, core.Bad:
+		return "" // not of a room
+	case core.Answer:
+		return "" // the second half of a Subscribe
+	case core.Offer:
+		if c.Stream.User == from {
+			return fmt.Sprintf("sends %s", c.Stream.Source)
+		}
+		return fmt.Sprintf("takes %s of %s", c.Stream.Source, c.Stream.User)
+	case core.Subscribe:
+		return fmt.Sprintf("takes %s of %s", c.Stream.Source, c.Stream.User)
+	default:
+		return core.Describe(cmd)
+	}
+}
+
+// printable quotes an id that cannot be printed as it is.
+func printable(id string) string {
+	if q := strconv.Quote(id); q != `"`+id+`"` {
+		return q
+	}
+	return id
+}
+
+// LegFailed implements core.Observer.
+func (r *recorder) LegFailed(room core.RoomID, l core.Leg, cause error) {
+	r.write(fmt.Sprintf("%s %s's connection for %s of %s failed: %v", room, l.Owner, l.Stream.Source, l.Stream.User, cause))
+}
+
+// FirstPacket implements core.Observer.
+func (r *recorder) FirstPacket(time.Duration) {}
+
+// Panicked implements core.Observer.
+func (r *recorder) Panicked(room core.RoomID, reason any, stack []byte) {
+	r.write(fmt.Sprintf("%s panicked: %v\n%s", room, reason, stack))
+}
+
+func (r *recorder) write(line string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.WriteString(line + "\n")
+}
+
+// plane is a media plane that agrees to everything at once, but to an SDP that
+// says "bad".
+type plane struct{}
+
+// Open implements core.Plane.
+func (plane) Open(_ core.RoomID, _ core.MediaOptions, tell func(core.MediaEvent)) core.Media {
+	m := &media{told: make(chan core.MediaEvent, 64), done: make(chan struct{})}
+	go func() {
+		for {
+			select {
+			case e := <-m.told:
+				tell(e)
+			case <-m.done:
+				return
+			}
+		}
+	}()
+	return m
+}
+
+type media struct {
+	told chan core.MediaEvent
+	done chan struct{}
+}
+
+var found = []core.Candidate{{Line: "candidate:1 1 udp 2130706431 192.0.2.1 7882 typ host", Mid: "0"}}
+
+// Accept implements core.Media.
+func (m *media) Accept(l core.Leg, ref core.Ref, offer string) {
+	if offer == "bad" {
+		m.told <- core.Accepted{Leg: l, Ref: ref, Err: fmt.Errorf("bad SDP")}
+		return
+	}
+	m.told <- core.Accepted{Leg: l, Ref: ref, Answer: "answer to " + offer, Candidates: found}
+	m.told <- core.Connected{Leg: l}
+	m.told <- core.Flowing{Leg: l}
+}
+
+// Offer implements core.Media.
+func (m *media) Offer(l core.Leg, ref core.Ref, _, _ bool) {
+	offer := fmt.Sprintf("offer of %s's %s", l.Stream.User, l.Stream.Source)
+	m.told <- core.Ready{Leg: l, Ref: ref, Offer: offer, Candidates: found}
+}
+
+// Answer implements core.Media.
+func (m *media) Answer(l core.Leg, ref core.Ref, answer string) {
+	if answer == "bad" {
+		m.told <- core.Settled{Leg: l, Ref: ref, Err: fmt.Errorf("bad SDP")}
+		return
+	}
+	m.told <- core.Settled{Leg: l, Ref: ref}
+	m.told <- core.Connected{Leg: l}
+	m.told <- core.Flowing{Leg: l}
+}
+
+// Trickle implements core.Media.
+func (*media) Trickle(core.UserID, core.Stream, core.Candidate) {}
+
+// Drop implements core.Media.
+func (*media) Drop(core.Leg) {}
+
+// Close implements core.Media.
+func (m *media) Close() { close(m.done) }
