@@ -1,0 +1,291 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/webrtc/v4"
+)
+
+var errConnectionFailed = errors.New("connection failed")
+
+// stage is what the members of a run share.
+type stage struct {
+	dial    dialect
+	web     *http.Client
+	gateway *url.URL
+	room    string
+	users   map[string]uint16 // everybody who may be met, by name
+
+	engine *engine
+	load   load
+	clock  clock
+	window *window
+	board  *board
+}
+
+// member is one person in the room. It does what a real client's application does:
+// on entering it publishes and asks for everybody who is there, later for everybody
+// who comes.
+type member struct {
+	*stage
+	index uint16
+	user  string
+	phase time.Duration // keeps its packets apart from the others'
+
+	line    line
+	joined  int64 // when it asked to join
+	leaving atomic.Bool
+	heard   sync.Once // the first packet
+	saw     sync.Once // the first key frame
+
+	listening, sending sync.WaitGroup
+	connected          chan *publication  // takes the member's own once it is up
+	hush               context.CancelFunc // ends sending
+
+	mu   sync.Mutex
+	up   *publication             // guarded by mu; nil until the member is in the room
+	down map[string]*subscription // guarded by mu; by sender
+}
+
+// join asks to be let in, over a line that must be up within limit. What follows from
+// it is seen on the board.
+func (m *member) join(ctx context.Context, limit time.Duration) error {
+	dialing, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	line, err := m.dial(dialing, m.web, m.gateway, m.user)
+	if err != nil {
+		return err
+	}
+	m.line = line
+	m.joined = m.clock.now()
+	if err := line.join(ctx, m.room); err != nil {
+		line.hangUp()
+		return err
+	}
+	sending, hush := context.WithCancel(ctx)
+	m.hush = hush
+	m.sending.Go(func() {
+		select {
+		case pub := <-m.connected:
+			pub.run(sending, m.phase)
+		case <-sending.Done():
+		}
+	})
+	m.listening.Go(func() {
+		if err := m.listen(ctx); !m.leaving.Load() && ctx.Err() == nil {
+			m.board.fault("member %d: %v", m.index, err)
+			m.board.note(func(p *progress, _ *timings) { p.gone++ })
+		}
+	})
+	return nil
+}
+
+// listen does what the gateway's notices call for, until the line ends, and says
+// why it did.
+func (m *member) listen(ctx context.Context) error {
+	for {
+		n, err := m.line.next(ctx)
+		if err != nil {
+			return err
+		}
+		switch n := n.(type) {
+		case entered:
+			err = m.enter(ctx, n.others)
+		case refused:
+			err = fmt.Errorf("was not let in: %s", n.why)
+		case arrived:
+			err = m.subscribe(ctx, n.user, m.toldOfFlow())
+		case departed:
+			err = m.lose(n.user)
+		case answered:
+			err = m.with(n.of, func(p *peer) error { return p.answer(n.sdp) })
+		case found:
+			err = m.with(n.of, func(p *peer) error { return p.candidate(n.candidate) })
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (m *member) enter(ctx context.Context, others []string) error {
+	if up, _ := m.media(); up != nil {
+		return errors.New("was let in twice")
+	}
+	m.board.note(func(p *progress, _ *timings) { p.joined++ })
+	if err := m.publish(ctx); err != nil {
+		return err
+	}
+	for _, other := range others {
+		if err := m.subscribe(ctx, other, m.toldOfFirst()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// publish offers the member's own media, which is sent as soon as it is connected.
+func (m *member) publish(ctx context.Context) error {
+	var pub *publication
+	up := m.upshot(ctx, m.user)
+	noted := up.connected
+	up.connected = func() {
+		noted()
+		m.connected <- pub // which has room for the only one
+	}
+	pub, err := m.engine.publish(m.index, m.load, m.clock, m.window, up)
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	m.up = pub
+	m.mu.Unlock()
+	return m.offer(ctx, m.user, pub.peer)
+}
+
+// toldOfFlow takes note when somebody's media flow.
+func (m *member) toldOfFlow() flow {
+	return flow{
+		first:   func(int64) {},
+		picture: func(int64) {},
+		flowing: func() { m.board.note(func(p *progress, _ *timings) { p.flowing++ }) },
+	}
+}
+
+// toldOfFirst is for those who were there before: the first of them to be heard and to
+// be seen make the member's own times from the join.
+func (m *member) toldOfFirst() flow {
+	told := m.toldOfFlow()
+	told.first = func(at int64) {
+		m.heard.Do(func() { m.timed(at, func(t *timings) *[]time.Duration { return &t.joinToFirst }) })
+	}
+	told.picture = func(at int64) {
+		m.saw.Do(func() { m.timed(at, func(t *timings) *[]time.Duration { return &t.joinToPicture }) })
+	}
+	return told
+}
+
+// subscribe asks for somebody's media.
+func (m *member) subscribe(ctx context.Context, of string, told flow) error {
+	sender, known := m.users[of]
+	if !known {
+		return fmt.Errorf("was told of %q, who is not of this run", of)
+	}
+	sub, err := m.engine.subscribe(sender, m.clock, m.window, told, m.upshot(ctx, of))
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	before := m.down[of]
+	m.down[of] = sub
+	m.mu.Unlock()
+	if before != nil { // of somebody who is back
+		before.close()
+	}
+	return m.offer(ctx, of, sub.peer)
+}
+
+// timed notes how long after the member asked to join something happened.
+func (m *member) timed(at int64, which func(*timings) *[]time.Duration) {
+	m.board.note(func(_ *progress, t *timings) {
+		list := which(t)
+		*list = append(*list, time.Duration(at-m.joined))
+	})
+}
+
+func (m *member) offer(ctx context.Context, of string, p *peer) error {
+	return p.offer(ctx, func(ctx context.Context, sdp string) error { return m.line.offer(ctx, of, sdp) })
+}
+
+// upshot is what becomes of the connection that carries of's media.
+func (m *member) upshot(ctx context.Context, of string) upshot {
+	offered := m.clock.now()
+	return upshot{
+		connected: func() {
+			took := time.Duration(m.clock.now() - offered)
+			m.board.note(func(p *progress, t *timings) {
+				p.connected++
+				t.offerToConnected = append(t.offerToConnected, took)
+			})
+		},
+		interrupted: func() { m.board.note(func(p *progress, _ *timings) { p.interruptions++ }) },
+		failed: func(err error) {
+			if !m.leaving.Load() {
+				m.board.fault("member %d: media of member %d: %v", m.index, m.users[of], err)
+			}
+		},
+		found: func(c webrtc.ICECandidateInit) {
+			_ = m.line.trickle(ctx, of, c) // if the line is broken, listen says so
+		},
+	}
+}
+
+// with calls do with the connection that carries of's media. A gateway that speaks of
+// one that was never asked for breaks its dialect.
+func (m *member) with(of string, do func(*peer) error) error {
+	m.mu.Lock()
+	var p *peer
+	if of == m.user && m.up != nil {
+		p = m.up.peer
+	} else if sub := m.down[of]; sub != nil {
+		p = sub.peer
+	}
+	m.mu.Unlock()
+	if p == nil {
+		return fmt.Errorf("was told about the media of %q, which it did not ask for", of)
+	}
+	return do(p)
+}
+
+// lose closes the connection to somebody who left. What came on it still counts.
+func (m *member) lose(user string) error {
+	return m.with(user, func(p *peer) error { p.close(); return nil })
+}
+
+// media gives the member's connections as they are now; up may be nil.
+func (m *member) media() (up *publication, down []*subscription) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, sub := range m.down {
+		down = append(down, sub)
+	}
+	return m.up, down
+}
+
+// leave ends everything that join began, the call first. It may be called of a member
+// that never joined. What has not ended when ctx is done is left behind.
+func (m *member) leave(ctx context.Context) {
+	m.leaving.Store(true)
+	if m.hush == nil {
+		return
+	}
+	if err := m.line.leave(ctx); err != nil {
+		m.line.hangUp()
+	}
+	m.hush()
+	m.sending.Wait()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		m.listening.Wait()
+		up, down := m.media()
+		if up != nil {
+			up.close()
+		}
+		for _, sub := range down {
+			sub.close()
+		}
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		m.board.fault("member %d: connections do not close", m.index)
+	}
+}

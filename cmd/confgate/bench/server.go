@@ -1,0 +1,109 @@
+package bench
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// server is the gateway seen from outside: as a process, and by its metrics. Either
+// may be unknown.
+type server struct {
+	pid   int      // 0: unknown
+	admin *url.URL // of its administration port; nil: unknown
+	web   *http.Client
+}
+
+// sight is one look at the server.
+type sight struct {
+	usage
+	gauges map[string]float64 // by name and labels, as in the exposition format
+	drops  uint64             // see droppedUDP
+}
+
+// goroutines is the gauge that the Go collector of Prometheus' client has.
+const goroutines = "go_goroutines"
+
+// look reads what there is to know.
+func (s *server) look(ctx context.Context) (sight, error) {
+	seen := sight{drops: droppedUDP()}
+	var err error
+	if s.pid != 0 {
+		if seen.usage, err = usageOf(procRoot, s.pid); err != nil {
+			return sight{}, fmt.Errorf("look at the server's process: %w", err)
+		}
+	}
+	if s.admin != nil {
+		if seen.gauges, err = s.scrape(ctx); err != nil {
+			return sight{}, fmt.Errorf("look at the server's metrics: %w", err)
+		}
+	}
+	return seen, nil
+}
+
+func (s *server) scrape(ctx context.Context) (map[string]float64, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.admin.JoinPath("metrics").String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := s.web.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("GET %s: %s", request.URL, response.Status)
+	}
+	const most = 4 << 20
+	return parseGauges(io.LimitReader(response.Body, most))
+}
+
+// parseGauges reads the gauges of the Prometheus text format, version 0.0.4.
+func parseGauges(r io.Reader) (map[string]float64, error) {
+	gauges := make(map[string]float64)
+	types := make(map[string]string)
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		line := lines.Text()
+		if rest, ok := strings.CutPrefix(line, "# TYPE "); ok {
+			name, typ, _ := strings.Cut(rest, " ")
+			types[name] = typ
+			continue
+		}
+		cut := strings.LastIndexByte(line, ' ')
+		if strings.HasPrefix(line, "#") || cut < 0 {
+			continue
+		}
+		key := line[:cut]
+		name, _, _ := strings.Cut(key, "{")
+		if types[name] != "gauge" {
+			continue
+		}
+		value, err := strconv.ParseFloat(line[cut+1:], 64)
+		if err != nil {
+			return nil, fmt.Errorf("metric %q: %w", key, err)
+		}
+		gauges[key] = value
+	}
+	return gauges, lines.Err()
+}
+
+// leftover names what is more than it was: goroutines, and anything else that the
+// gateway itself measures.
+func (s sight) leftover(before sight) []string {
+	var left []string
+	for key, now := range s.gauges {
+		was := before.gauges[key]
+		if (key == goroutines || strings.HasPrefix(key, "confgate_")) && now > was {
+			left = append(left, fmt.Sprintf("%s %g, was %g", key, now, was))
+		}
+	}
+	slices.Sort(left)
+	return left
+}
