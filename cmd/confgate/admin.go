@@ -1,0 +1,61 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/pprof"
+	"sync/atomic"
+)
+
+// phase is where in its life a gateway is.
+type phase int32
+
+const (
+	starting phase = iota
+	ready
+	draining
+)
+
+// phaseNames are what /readyz answers.
+var phaseNames = map[phase]string{
+	starting: "starting", ready: "ready", draining: "draining: no new calls are taken",
+}
+
+// readiness tells whether new calls are taken.
+type readiness struct{ phase atomic.Int32 }
+
+func (r *readiness) set(p phase)   { r.phase.Store(int32(p)) }
+func (r *readiness) now() phase    { return phase(r.phase.Load()) }
+func (r *readiness) isReady() bool { return r.now() == ready }
+
+// ServeHTTP answers 200 if new calls are taken, else 503 and why not.
+func (r *readiness) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	p := r.now()
+	code := http.StatusOK
+	if p != ready {
+		code = http.StatusServiceUnavailable
+	}
+	answer(w, code, phaseNames[p])
+}
+
+func answer(w http.ResponseWriter, code int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(code)
+	fmt.Fprintln(w, text)
+}
+
+// adminEndpoints are what the admin port serves, and the client port does not.
+func adminEndpoints(metrics http.Handler, r *readiness) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", metrics)
+	mux.Handle("GET /readyz", r)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "alive") })
+	// The command line is left out of the profiles: it may hold a secret.
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("POST /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	return mux
+}

@@ -1,0 +1,272 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"confgate/core"
+	"confgate/core/auth"
+	"confgate/transport"
+)
+
+// config is what serve was told to do, by flags, the environment and a file.
+type config struct {
+	dev, devRemote bool
+
+	listen, adminListen string
+	allowOrigins        []string // "*": any
+	drain               time.Duration
+
+	mediaPort int
+	mediaIPs  []netip.Addr
+
+	roomLimit int
+	jwt       jwtConfig
+
+	logFormat logFormat
+	logLevel  slog.Level
+}
+
+// jwtConfig says which tokens the id dialect's clients have to show.
+type jwtConfig struct {
+	secret, secretFile string
+	encoding           auth.Encoding
+	issuer, audience   string
+	matchUser          bool
+}
+
+// How long calls get to end when the gateway is told to stop.
+const (
+	devDrain  = 10 * time.Second
+	liveDrain = 30 * time.Second
+)
+
+// newFlags declares every setting of c. What stands in backquotes is the word for the
+// value in the help. A setting that can be repeated takes a comma-separated list
+// as well.
+func newFlags(c *config) *flag.FlagSet {
+	fs := flag.NewFlagSet("serve", flag.ContinueOnError)
+	fs.BoolVar(&c.dev, "dev", false, "no authentication, any origin, loopback addresses only")
+	fs.BoolVar(&c.devRemote, "dev-remote", false, "with --dev, allow any address: all who reach it are let in")
+	fs.String("config", "", "YAML `file` with settings")
+
+	fs.StringVar(&c.listen, "listen", "127.0.0.1:8080", "`host:port`: where clients connect, over HTTP and WebSocket")
+	fs.Func("allow-origin", "web `origin` that may connect, https://app.example; *: any (repeatable)",
+		list(&c.allowOrigins, parseOrigin))
+	fs.StringVar(&c.adminListen, "admin-listen", "127.0.0.1:9090", "`host:port`: where metrics, health and profiles are")
+	fs.DurationVar(&c.drain, "drain", liveDrain, "`time` that calls get to end; 10s with --dev")
+
+	fs.IntVar(&c.mediaPort, "media-port", 7882, "UDP `port` of all media, and TCP port of the fallback")
+	fs.Func("media-ip", "`address` clients send it to (repeatable; default this machine's, 127.0.0.1 with --dev)",
+		list(&c.mediaIPs, parseIP))
+
+	fs.IntVar(&c.roomLimit, "id-room-limit", 25, "most `people` in a room; 0: no limit")
+	fs.StringVar(&c.jwt.secret, "id-jwt-secret", "", "`secret` that HMAC tokens are signed with; a file is safer")
+	fs.StringVar(&c.jwt.secretFile, "id-jwt-secret-file", "", "`file` that holds the secret")
+	c.jwt.encoding = auth.Base64
+	fs.Func("id-jwt-secret-encoding", "`base64|plain`: how the secret is written (default base64)",
+		one(&c.jwt.encoding, auth.Base64, auth.Plain))
+	fs.BoolVar(&c.jwt.matchUser, "id-jwt-match-user", true, "a token's claim id must be the user who joins")
+	fs.StringVar(&c.jwt.issuer, "id-jwt-issuer", "", "claim `iss` that tokens must have; empty: any")
+	fs.StringVar(&c.jwt.audience, "id-jwt-audience", "", "claim `aud` that tokens must have; empty: any")
+
+	c.logFormat = logAuto
+	fs.Func("log-format", "`auto|text|json`: auto is text on a terminal, else json (default auto)",
+		one(&c.logFormat, logAuto, logText, logJSON))
+	fs.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "`debug|info|warn|error`: debug tells every command")
+	return fs
+}
+
+// settingGroups are the headings of the help, and what stands under each.
+var settingGroups = []struct {
+	title string
+	names []string
+}{
+	{"Mode", []string{"dev", "dev-remote", "config"}},
+	{"Clients", []string{"listen", "allow-origin", "admin-listen", "drain"}},
+	{"Media", []string{"media-port", "media-ip"}},
+	{"Dialect id", []string{"id-room-limit", "id-jwt-secret", "id-jwt-secret-file", "id-jwt-secret-encoding", "id-jwt-match-user", "id-jwt-issuer", "id-jwt-audience"}},
+	{"Log", []string{"log-format", "log-level"}},
+}
+
+// loadConfig reads the settings. An error is about what the operator wrote, and
+// never quotes a secret; flag.ErrHelp asks for the help.
+func loadConfig(args, env []string) (config, error) {
+	var c config
+	fs := newFlags(&c)
+	given, err := loadSettings(fs, args, env)
+	if err != nil {
+		return config{}, err
+	}
+	if c.dev && !given["drain"] {
+		c.drain = devDrain
+	}
+	if c.dev && len(c.mediaIPs) == 0 {
+		c.mediaIPs = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}
+	}
+	if c.dev && len(c.allowOrigins) == 0 {
+		c.allowOrigins = []string{"*"}
+	}
+	return c, c.check()
+}
+
+// addresses are what the gateway listens on, each with its setting.
+func (c config) addresses() []struct{ setting, addr string } {
+	return []struct{ setting, addr string }{{"listen", c.listen}, {"admin-listen", c.adminListen}}
+}
+
+func (c config) check() error {
+	var errs []error
+	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	for _, a := range c.addresses() {
+		if _, err := net.ResolveTCPAddr("tcp", a.addr); err != nil {
+			fail("--%s: %q is no host:port, such as 127.0.0.1:8080", a.setting, a.addr)
+		}
+	}
+	if c.mediaPort < 0 || c.mediaPort > 65535 {
+		fail("--media-port: %d is no port", c.mediaPort)
+	}
+	if c.roomLimit < 0 {
+		fail("--id-room-limit: %d is less than 0", c.roomLimit)
+	}
+	if c.drain < 0 {
+		fail("--drain: %v is less than 0", c.drain)
+	}
+	if c.jwt.secret != "" && c.jwt.secretFile != "" {
+		fail("--id-jwt-secret and --id-jwt-secret-file: only one can count")
+	}
+	if c.dev {
+		errs = append(errs, c.checkDev())
+	} else {
+		errs = append(errs, c.checkLive())
+	}
+	return errors.Join(errs...)
+}
+
+// checkDev keeps a gateway that lets everyone in from being reached by everyone.
+func (c config) checkDev() error {
+	if c.jwt.secret != "" || c.jwt.secretFile != "" {
+		return errors.New("--dev asks for no authentication, yet a JWT secret is configured: take one of them away")
+	}
+	if c.devRemote {
+		return nil
+	}
+	const advice = "is not a loopback address, and --dev lets everyone in; to allow that, say --dev-remote"
+	for _, a := range c.addresses() {
+		if !loopback(a.addr) {
+			return fmt.Errorf("--%s: %s %s", a.setting, a.addr, advice)
+		}
+	}
+	for _, ip := range c.mediaIPs {
+		if !ip.IsLoopback() {
+			return fmt.Errorf("--media-ip: %s %s", ip, advice)
+		}
+	}
+	return nil
+}
+
+func (c config) checkLive() error {
+	switch {
+	case c.devRemote:
+		return errors.New("--dev-remote says nothing without --dev")
+	case c.jwt.secret == "" && c.jwt.secretFile == "":
+		return errors.New("no authentication is configured, so anybody could join: " +
+			"give the secret that tokens are signed with (--id-jwt-secret-file), or say --dev to try things out on this machine")
+	}
+	return nil
+}
+
+// loopback reports whether only this machine can reach addr, a host:port.
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// authorizer makes what lets clients in.
+func (c config) authorizer() (core.Authorizer, error) {
+	if c.dev {
+		return auth.Open{Tenant: idTenant}, nil
+	}
+	secret, err := c.jwt.key()
+	if err != nil {
+		return nil, err
+	}
+	return auth.JWT{
+		Tenant: idTenant, Keys: secret,
+		Issuer: c.jwt.issuer, Audience: c.jwt.audience, MatchUser: c.jwt.matchUser,
+	}, nil
+}
+
+// idTenant is the one world in which all clients of the id dialect live.
+const idTenant core.TenantID = "id"
+
+func (c jwtConfig) key() (auth.Secret, error) {
+	text, from := c.secret, "--id-jwt-secret"
+	if c.secretFile != "" {
+		from = "--id-jwt-secret-file"
+		b, err := os.ReadFile(c.secretFile)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", from, err)
+		}
+		text = string(b)
+	}
+	secret, err := auth.ParseSecret(text, c.encoding)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w (see --id-jwt-secret-encoding)", from, err)
+	}
+	return secret, nil
+}
+
+// list makes a flag's setter that adds each part of a comma-separated value.
+func list[T any](to *[]T, parse func(string) (T, error)) func(string) error {
+	return func(text string) error {
+		for part := range strings.SplitSeq(text, ",") {
+			v, err := parse(strings.TrimSpace(part))
+			if err != nil {
+				return err
+			}
+			*to = append(*to, v)
+		}
+		return nil
+	}
+}
+
+// one makes a flag's setter that takes one of a few words.
+func one[T ~string](to *T, words ...T) func(string) error {
+	return func(text string) error {
+		if !slices.Contains(words, T(text)) {
+			return fmt.Errorf("must be one of %q", words)
+		}
+		*to = T(text)
+		return nil
+	}
+}
+
+func parseIP(text string) (netip.Addr, error) {
+	ip, err := netip.ParseAddr(text)
+	switch {
+	case err != nil:
+		return ip, errors.New("must be an IP address")
+	case ip.IsUnspecified(), ip.IsMulticast(), ip.Zone() != "":
+		return ip, errors.New("must be an address that clients can send to")
+	}
+	return ip.Unmap(), nil
+}
+
+// parseOrigin takes an origin that transport.Origins takes.
+func parseOrigin(text string) (string, error) {
+	_, err := transport.Origins(text)
+	return text, err
+}

@@ -1,0 +1,257 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"reflect"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"confgate/core"
+	"confgate/media"
+	"confgate/transport"
+)
+
+// metrics counts what the core and the transport tell, and asks the hub and the
+// media plane for the rest when somebody looks. No label takes a value that a
+// client thinks of.
+type metrics struct {
+	registry *prometheus.Registry
+
+	connections         *prometheus.GaugeVec
+	opened, closed      *prometheus.CounterVec
+	badFrames, commands *prometheus.CounterVec
+
+	overflows, panics prometheus.Counter
+	firstPacket       prometheus.Histogram
+
+	// done finds the counter of a command that was carried out, without a look at
+	// its name.
+	done map[reflect.Type]prometheus.Counter
+}
+
+// The values that labels take, so that a series is there, at zero, before the
+// first time.
+var (
+	framings = []string{"websocket", "sockjs-websocket", "sockjs-xhr-streaming", "sockjs-xhr"}
+
+	// endings are the causes of a connection's end; transport.Reason has the words.
+	// The last stands for all others.
+	endings = []error{
+		transport.ErrLeft, transport.ErrLost, transport.ErrSilent, transport.ErrStalled, transport.ErrTooBig,
+		transport.ErrNotUTF8, transport.ErrBroken, transport.ErrPanicked, transport.ErrShutdown,
+		core.ErrSlow, core.ErrDisplaced, core.ErrRoomFailed, errors.ErrUnsupported,
+	}
+
+	commands = []core.Command{
+		core.Hello{}, core.Open{}, core.Close{}, core.Join{}, core.Leave{}, core.Edit{}, core.Arrange{}, core.List{},
+		core.Offer{}, core.Subscribe{}, core.Answer{}, core.Trickle{}, core.Share{}, core.Show{}, core.Unshare{},
+		core.Say{}, core.Cast{}, core.Permit{}, core.Kick{}, core.Group{}, core.Ungroup{}, core.Ping{}, core.Bad{},
+	}
+)
+
+// resultOK is the result of a command that was carried out; that of any other is
+// its error's code.
+const resultOK = "ok"
+
+// newMetrics makes the metrics of a gateway that speaks the dialects of doors.
+func newMetrics(doors []transport.Door) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		connections: gauges("connections", "Connections of clients now. One over XHR counts once, however many requests it takes.",
+			"dialect", "framing"),
+		opened: counters("connections_opened_total", "Connections that clients opened.", "dialect", "framing"),
+		closed: counters("connections_closed_total", "Connections that ended, by reason: left and lost are the client's doing, "+
+			"slow, stalled and silent its line's, too_big, not_utf8 and broken its program's.", "dialect", "reason"),
+		badFrames: counters("bad_frames_total", "Frames that were no message of the dialect.", "dialect"),
+		commands: counters("commands_total", "Commands that clients gave, by result: ok, or the code of the error. "+
+			"An Offer is ok once the media plane has it; see confgate_legs_failed_total.", "command", "result"),
+		overflows: counter("outbox_overflows_total", "Connections cut off because their client let its outbox fill up."),
+		panics:    counter("room_panics_total", "Rooms ended by a bug; the log has the stack."),
+		firstPacket: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: metricPrefix + "join_to_first_packet_seconds",
+			Help: "Time from a member's join to the first media packet sent to them. It includes what the client takes, " +
+				"and the wait of whoever came first.",
+			Buckets: []float64{.05, .1, .15, .25, .5, .8, 1.5, 3, 6, 15, 60},
+		}),
+		done: make(map[reflect.Type]prometheus.Counter),
+	}
+	m.registry.MustRegister(
+		m.connections, m.opened, m.closed, m.badFrames, m.commands, m.overflows, m.panics, m.firstPacket,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(),
+	)
+	for _, d := range doors {
+		m.expect(d.Dialect.Name)
+	}
+	for _, c := range commands {
+		m.done[reflect.TypeOf(c)] = m.commands.WithLabelValues(core.CommandName(c), resultOK)
+	}
+	return m
+}
+
+const metricPrefix = "confgate_"
+
+func gauges(name, help string, labels ...string) *prometheus.GaugeVec {
+	return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: metricPrefix + name, Help: help}, labels)
+}
+
+func counters(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: metricPrefix + name, Help: help}, labels)
+}
+
+func counter(name, help string) prometheus.Counter {
+	return prometheus.NewCounter(prometheus.CounterOpts{Name: metricPrefix + name, Help: help})
+}
+
+// expect makes the series of a dialect.
+func (m *metrics) expect(dialect string) {
+	for _, f := range framings {
+		m.connections.WithLabelValues(dialect, f)
+		m.opened.WithLabelValues(dialect, f)
+	}
+	for _, cause := range endings {
+		m.closed.WithLabelValues(dialect, transport.Reason(cause))
+	}
+	m.badFrames.WithLabelValues(dialect)
+}
+
+// handler serves the metrics to a Prometheus server.
+func (m *metrics) handler(log *slog.Logger) http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelError),
+		Registry: m.registry,
+	})
+}
+
+// Opened implements transport.Observer.
+func (m *metrics) Opened(dialect, framing string) {
+	m.opened.WithLabelValues(dialect, framing).Inc()
+	m.connections.WithLabelValues(dialect, framing).Inc()
+}
+
+// Closed implements transport.Observer.
+func (m *metrics) Closed(dialect, framing string, cause error) {
+	m.connections.WithLabelValues(dialect, framing).Dec()
+	m.closed.WithLabelValues(dialect, transport.Reason(cause)).Inc()
+	if errors.Is(cause, core.ErrSlow) {
+		m.overflows.Inc()
+	}
+}
+
+// BadFrame implements transport.Observer.
+func (m *metrics) BadFrame(dialect string) { m.badFrames.WithLabelValues(dialect).Inc() }
+
+// Handled implements core.Observer.
+func (m *metrics) Handled(_ core.RoomID, _ core.Caller, cmd core.Command, err *core.Error) {
+	if done := m.done[reflect.TypeOf(cmd)]; err == nil && done != nil {
+		done.Inc()
+		return
+	}
+	result := resultOK
+	if err != nil {
+		result = string(err.Code)
+	}
+	m.commands.WithLabelValues(core.CommandName(cmd), result).Inc()
+}
+
+// LegFailed implements core.Observer. The media plane counts failed legs.
+func (*metrics) LegFailed(core.RoomID, core.Leg, error) {}
+
+// FirstPacket implements core.Observer.
+func (m *metrics) FirstPacket(after time.Duration) { m.firstPacket.Observe(after.Seconds()) }
+
+// Panicked implements core.Observer.
+func (m *metrics) Panicked(core.RoomID, any, []byte) { m.panics.Inc() }
+
+// look has the metrics include what hub and plane know, and whether new calls are
+// taken.
+func (m *metrics) look(hub func() core.Stats, plane func() media.Stats, ready func() bool) {
+	m.registry.MustRegister(&glance{hub, plane, readings()}, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: metricPrefix + "ready", Help: "1 when new calls are taken, 0 when starting or draining.",
+	}, func() float64 {
+		if ready() {
+			return 1
+		}
+		return 0
+	}))
+}
+
+// glance is a prometheus.Collector that reads all it tells from one look.
+type glance struct {
+	hub      func() core.Stats
+	plane    func() media.Stats
+	readings []reading
+}
+
+// reading is one series that a glance gives.
+type reading struct {
+	desc  *prometheus.Desc
+	kind  prometheus.ValueType
+	value func(core.Stats, media.Stats) float64
+}
+
+// Describe implements prometheus.Collector.
+func (g *glance) Describe(out chan<- *prometheus.Desc) { prometheus.DescribeByCollect(g, out) }
+
+// Collect implements prometheus.Collector.
+func (g *glance) Collect(out chan<- prometheus.Metric) {
+	h, p := g.hub(), g.plane()
+	for _, r := range g.readings {
+		out <- prometheus.MustNewConstMetric(r.desc, r.kind, r.value(h, p))
+	}
+}
+
+func readings() []reading {
+	var all []reading
+	add := func(kind prometheus.ValueType, name, help string, labels prometheus.Labels, value func(core.Stats, media.Stats) float64) {
+		all = append(all, reading{prometheus.NewDesc(metricPrefix+name, help, nil, labels), kind, value})
+	}
+	house := func(name, help string, value func(core.Stats) int) {
+		add(prometheus.GaugeValue, name, help, nil, func(h core.Stats, _ media.Stats) float64 { return float64(value(h)) })
+	}
+	house("rooms", "Rooms there are.", func(h core.Stats) int { return h.Rooms })
+	house("members", "Seats taken in rooms; somebody in two rooms takes two.", func(h core.Stats) int { return h.Members })
+	house("people", "People online: they have said who they are, in a room or not.", func(h core.Stats) int { return h.People })
+
+	for direction, of := range map[string]func(media.Stats) media.LegStats{
+		"up":   func(p media.Stats) media.LegStats { return p.Uplinks },
+		"down": func(p media.Stats) media.LegStats { return p.Downlinks },
+	} {
+		legs := func(state string, value func(media.LegStats) int) {
+			add(prometheus.GaugeValue, "legs", "WebRTC connections now: up carries a member's media to the gateway, down another's to them.",
+				prometheus.Labels{"direction": direction, "state": state},
+				func(_ core.Stats, p media.Stats) float64 { return float64(value(of(p))) })
+		}
+		legs("connecting", func(l media.LegStats) int { return l.Connecting })
+		legs("connected", func(l media.LegStats) int { return l.Connected })
+		add(prometheus.CounterValue, "legs_failed_total", "WebRTC connections that could not be made, or broke.",
+			prometheus.Labels{"direction": direction},
+			func(_ core.Stats, p media.Stats) float64 { return float64(of(p).Failed) })
+	}
+
+	traffic := func(name, help string, value func(media.Stats) uint64) {
+		add(prometheus.CounterValue, name, help, nil, func(_ core.Stats, p media.Stats) float64 { return float64(value(p)) })
+	}
+	traffic("rtp_received_packets_total", "RTP packets from publishers.", func(p media.Stats) uint64 { return p.Received.Packets })
+	traffic("rtp_received_bytes_total", "Bytes of RTP from publishers, headers included.", func(p media.Stats) uint64 { return p.Received.Bytes })
+	traffic("rtp_forwarded_packets_total", "RTP packets sent to subscribers.", func(p media.Stats) uint64 { return p.Forwarded.Packets })
+	traffic("rtp_forwarded_bytes_total", "Bytes of RTP sent to subscribers, headers included.", func(p media.Stats) uint64 { return p.Forwarded.Bytes })
+	traffic("rtp_lost_packets_total", "Publishers' packets that never came, though they were asked for again.", func(p media.Stats) uint64 { return p.Lost })
+	traffic("rtp_retransmitted_packets_total", "Packets sent again to subscribers who reported them lost.", func(p media.Stats) uint64 { return p.Retransmitted })
+	traffic("keyframe_requests_total", "Key frames asked of publishers (PLI).", func(p media.Stats) uint64 { return p.KeyframeRequests })
+	return all
+}
+
+func buildInfo() prometheus.Collector {
+	b := readBuild()
+	g := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: metricPrefix + "build_info", Help: "1; the labels tell what is running.",
+		ConstLabels: prometheus.Labels{"version": b.version, "revision": b.revision, "goversion": b.goVersion},
+	})
+	g.Set(1)
+	return g
+}
