@@ -1,0 +1,42 @@
+# A fresh Debian machine with Go and Node needs no more than `make run` and `make test`:
+# .ci/need installs what else a target wants, and says so. What is longer than a line is in .ci.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+# The tools that are written in Go, in the versions of .ci/tools and apart from the product's modules.
+tool := go tool -modfile=.ci/tools/go.mod
+
+.PHONY: run build test check fmt lint race e2e fuzz bench
+
+run: build    ## serve on this machine alone, without authentication
+	exec bin/confgate serve --dev
+
+build:        ## bin/confgate
+	go build -o bin/confgate ./cmd/confgate
+
+test:         ## everything: check, race and e2e, with a summary
+	@.ci/test
+
+check: lint   ## what needs no run: vet, lint, scripts, modules
+	go vet ./...
+	.ci/need shellcheck && shellcheck .ci/fuzz .ci/need .ci/run .ci/test
+	go mod tidy -diff && go mod verify
+
+lint:         ## the linters and formatters of .golangci.yml
+	$(tool) golangci-lint run
+
+fmt:          ## gofmt and goimports
+	$(tool) golangci-lint fmt
+
+race:         ## every Go test, under the race detector
+	.ci/need gcc && $(tool) gotestsum --format standard-quiet -- -race ./...
+
+e2e:          ## real clients in a real browser
+	.ci/need node npm chromium && cd cmd/confgate/e2e && npm ci --no-audit --no-fund && npm test
+
+fuzz:         ## every fuzz target, for FUZZTIME each (10s)
+	.ci/fuzz
+
+bench:        ## every Go benchmark
+	go test -run '^$$' -bench . -benchmem ./...
