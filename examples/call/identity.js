@@ -5,8 +5,8 @@
 
 const suffixLength = 6;
 
-export function identity(name, suffix) {
-  return `${name}#${suffix}`;
+export function identity(name, tab) {
+  return `${name}#${tab}`;
 }
 
 /** The part of an identity that a person typed; other clients have no suffix. */
@@ -18,12 +18,19 @@ export function displayName(user) {
  * The tab's suffix. It survives a reload, so that one comes back as oneself.
  * A duplicated tab inherits it, which the lock finds out.
  */
-export async function tabSuffix() {
+export function tabSuffix() {
+  return (suffix ??= findSuffix());
+}
+
+let suffix; // a promise, once asked for
+
+async function findSuffix() {
   const kept = sessionStorage.getItem("suffix");
-  const suffix = kept && (await hold(kept)) ? kept : fresh();
-  if (suffix !== kept) await hold(suffix);
-  sessionStorage.setItem("suffix", suffix);
-  return suffix;
+  if (kept && (await hold(kept))) return kept;
+  const made = fresh();
+  await hold(made);
+  sessionStorage.setItem("suffix", made);
+  return made;
 }
 
 // Holds a lock of that name for as long as the tab lives. Pages that came over

@@ -275,8 +275,9 @@ async function turnSoundOn() {
 
 function shortcut(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.target.matches("input")) return;
-  if (event.key === "m") toggle("audio");
-  if (event.key === "v") toggle("video");
+  const key = event.key.toLowerCase();
+  if (key === "m") toggle("audio");
+  if (key === "v") toggle("video");
 }
 
 $("join").addEventListener("submit", join);
