@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 
 	"confgate/core"
 	"confgate/core/auth"
+	"confgate/protocol/eventop"
 	"confgate/transport"
 )
 
@@ -29,7 +31,10 @@ type config struct {
 	mediaIPs  []netip.Addr
 
 	roomLimit int
+	idTenant  string // empty: the only one
 	jwt       jwtConfig
+
+	eventop eventop.Knobs
 
 	logFormat logFormat
 	logLevel  slog.Level
@@ -69,6 +74,7 @@ func newFlags(c *config) *flag.FlagSet {
 		list(&c.mediaIPs, parseIP))
 
 	fs.IntVar(&c.roomLimit, "id-room-limit", 25, "most `people` in a room; 0: no limit")
+	fs.StringVar(&c.idTenant, "id-tenant", "", "`cpCode` whose rooms id clients enter; none: one for all")
 	fs.StringVar(&c.jwt.secret, "id-jwt-secret", "", "`secret` that HMAC tokens are signed with; a file is safer")
 	fs.StringVar(&c.jwt.secretFile, "id-jwt-secret-file", "", "`file` that holds the secret")
 	c.jwt.encoding = auth.Base64
@@ -78,11 +84,43 @@ func newFlags(c *config) *flag.FlagSet {
 	fs.StringVar(&c.jwt.issuer, "id-jwt-issuer", "", "claim `iss` that tokens must have; empty: any")
 	fs.StringVar(&c.jwt.audience, "id-jwt-audience", "", "claim `aud` that tokens must have; empty: any")
 
+	eventopFlags(fs, &c.eventop)
+
 	c.logFormat = logAuto
 	fs.Func("log-format", "`auto|text|json`: auto is text on a terminal, else json (default auto)",
 		one(&c.logFormat, logAuto, logText, logJSON))
 	fs.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "`debug|info|warn|error`: debug tells every command")
 	return fs
+}
+
+// eventopFlags declares what the documents of the eventOp dialect leave open.
+func eventopFlags(fs *flag.FlagSet, k *eventop.Knobs) {
+	fs.Func("eventop-sdp-delivery", "`both|reply|event`: where SDP travels (default both)",
+		one(&k.SDPDelivery, eventop.InBoth, eventop.InReply, eventop.InEvent))
+	k.SDPDelivery = eventop.InBoth
+	fs.BoolVar(&k.OnlyWithReqID, "eventop-only-with-reqid", false, "no reply to requests without a reqId")
+	fs.BoolVar(&k.DrawingAsPresence, "eventop-presence-drawing", false, "relay strokes as presence events")
+	fs.BoolVar(&k.NoP2PSubscribed, "eventop-no-subscribed", false, "no event to who answers a peer-to-peer offer")
+	fs.BoolVar(&k.NotifyDestroy, "eventop-notify-destroy", false, "tell members when their room is destroyed")
+	fs.BoolVar(&k.AnyHost, "eventop-any-host", false, "every member may do what is the host's")
+	fs.IntVar(&k.Capacity, "eventop-capacity", 0, "most `people` in a room by default; 0: no limit")
+	fs.Func("eventop-deny", "`what` needs the host's permit: draw, chat, … (repeatable)",
+		func(text string) error { return deny(&k.Deny, text) })
+}
+
+// deny takes away each of a comma-separated list of permits.
+func deny(p *core.Permits, text string) error {
+	permits := map[string]*bool{
+		"screen": &p.Screen, "chat": &p.Chat, "whiteboard": &p.Whiteboard, "draw": &p.Draw, "document": &p.Document,
+	}
+	for name := range strings.SplitSeq(text, ",") {
+		permit := permits[strings.TrimSpace(name)]
+		if permit == nil {
+			return fmt.Errorf("%q is none of screen, chat, whiteboard, draw, document", name)
+		}
+		*permit = true
+	}
+	return nil
 }
 
 // settingGroups are the headings of the help, and what stands under each.
@@ -93,7 +131,8 @@ var settingGroups = []struct {
 	{"Mode", []string{"dev", "dev-remote", "config"}},
 	{"Clients", []string{"listen", "allow-origin", "admin-listen", "drain"}},
 	{"Media", []string{"media-port", "media-ip"}},
-	{"Dialect id", []string{"id-room-limit", "id-jwt-secret", "id-jwt-secret-file", "id-jwt-secret-encoding", "id-jwt-match-user", "id-jwt-issuer", "id-jwt-audience"}},
+	{"Dialect id", []string{"id-room-limit", "id-tenant", "id-jwt-secret", "id-jwt-secret-file", "id-jwt-secret-encoding", "id-jwt-match-user", "id-jwt-issuer", "id-jwt-audience"}},
+	{"Dialect eventOp", []string{"eventop-sdp-delivery", "eventop-only-with-reqid", "eventop-presence-drawing", "eventop-no-subscribed", "eventop-notify-destroy", "eventop-any-host", "eventop-capacity", "eventop-deny"}},
 	{"Log", []string{"log-format", "log-level"}},
 }
 
@@ -136,6 +175,9 @@ func (c config) check() error {
 	}
 	if c.roomLimit < 0 {
 		fail("--id-room-limit: %d is less than 0", c.roomLimit)
+	}
+	if c.eventop.Capacity < 0 {
+		fail("--eventop-capacity: %d is less than 0", c.eventop.Capacity)
 	}
 	if c.drain < 0 {
 		fail("--drain: %v is less than 0", c.drain)
@@ -197,20 +239,22 @@ func loopback(addr string) bool {
 // authorizer makes what lets clients in.
 func (c config) authorizer() (core.Authorizer, error) {
 	if c.dev {
-		return auth.Open{Tenant: idTenant}, nil
+		return auth.Open{Tenant: c.tenant(), Apart: c.idTenant != ""}, nil
 	}
 	secret, err := c.jwt.key()
 	if err != nil {
 		return nil, err
 	}
 	return auth.JWT{
-		Tenant: idTenant, Keys: secret,
+		Tenant: c.tenant(), Keys: secret,
 		Issuer: c.jwt.issuer, Audience: c.jwt.audience, MatchUser: c.jwt.matchUser,
 	}, nil
 }
 
-// idTenant is the one world in which all clients of the id dialect live.
-const idTenant core.TenantID = "id"
+// tenant is the world in which all clients of the id dialect live.
+func (c config) tenant() core.TenantID {
+	return core.TenantID(cmp.Or(c.idTenant, "id"))
+}
 
 func (c jwtConfig) key() (auth.Secret, error) {
 	text, from := c.secret, "--id-jwt-secret"

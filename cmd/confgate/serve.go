@@ -16,16 +16,18 @@ import (
 	"confgate/core/auth"
 	"confgate/examples"
 	"confgate/media"
+	"confgate/protocol/eventop"
 	"confgate/protocol/idv1"
 	"confgate/transport"
 )
 
 // doors are the ways in. A door's path is kept for ever: clients have it built in.
 func doors(c config) []transport.Door {
-	id := idv1.New(c.roomLimit)
+	id, op := idv1.New(c.roomLimit), eventop.New(c.eventop)
 	return []transport.Door{
 		{Path: "/rtc", Framing: (*transport.Edge).SockJS, Dialect: id}, // and a bare WebSocket at /rtc/websocket
 		{Path: "/ws/id", Framing: (*transport.Edge).WebSocket, Dialect: id},
+		{Path: "/ws/eventop", Framing: (*transport.Edge).WebSocket, Dialect: op},
 	}
 }
 

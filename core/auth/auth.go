@@ -13,13 +13,14 @@ import (
 // Open lets everyone in as who they say they are, for development. Whoever does
 // not say gets an id.
 type Open struct {
-	Tenant core.TenantID // of clients that name none
+	Tenant core.TenantID // everyone's; with Apart, of clients that name none
+	Apart  bool          // keeps the tenants that clients name apart
 }
 
 // Authorize never refuses.
 func (o Open) Authorize(_ context.Context, c core.Credentials) (core.Grant, error) {
 	g := core.Grant{Tenant: o.Tenant, User: c.User}
-	if c.Tenant != "" {
+	if o.Apart && c.Tenant != "" {
 		g.Tenant = core.TenantID(c.Tenant)
 	}
 	if g.User == "" {

@@ -18,7 +18,7 @@ func TestOpen(t *testing.T) {
 		want core.Grant
 	}{
 		{"as it says", core.Credentials{User: "8"}, core.Grant{Tenant: "home", User: "8"}},
-		{"of its own tenant", core.Credentials{User: "8", Tenant: "x"}, core.Grant{Tenant: "x", User: "8"}},
+		{"whatever tenant it names", core.Credentials{User: "8", Tenant: "x"}, core.Grant{Tenant: "home", User: "8"}},
 		{"whatever it shows", core.Credentials{User: "8", Token: "no token"}, core.Grant{Tenant: "home", User: "8"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -27,6 +27,15 @@ func TestOpen(t *testing.T) {
 				t.Errorf("got %+v, %v; want %+v", got, err, c.want)
 			}
 		})
+	}
+}
+
+func TestOpenKeepsTenantsApart(t *testing.T) {
+	for tenant, want := range map[string]core.TenantID{"": "home", "x": "x"} {
+		got, err := Open{Tenant: "home", Apart: true}.Authorize(t.Context(), core.Credentials{User: "8", Tenant: tenant})
+		if err != nil || got.Tenant != want {
+			t.Errorf("%q: got %+v, %v", tenant, got, err)
+		}
 	}
 }
 
