@@ -436,18 +436,37 @@ func TestSlowReaderIsCutOffAndNobodyElse(t *testing.T) {
 	})
 }
 
-func TestCommandsNeedTheRoomOnlyWhileItLives(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(quiet{})
-		ann := h.client(t)
-		ann.joins("r", "ann")
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		ann.Do(ctx, Ref{}, Edit{Video: new(true)}) // may or may not get through
-		ann.Close()                                // but the seat is given back
-		synctest.Wait()
-		if s := h.Stats(); s != (Stats{}) {
-			t.Errorf("left behind %+v", s)
+// tattler is an Observer that fails the test when a client is refused.
+type tattler struct {
+	quiet
+	t *testing.T
+}
+
+func (o tattler) Handled(_ RoomID, _ Caller, c Command, err *Error) {
+	if err != nil {
+		o.t.Errorf("%s was refused: %v", CommandName(c), err)
+	}
+}
+
+// TestNoSeatOutlivesItsConnection breaks connections in the midst of commands: many
+// times, since which of a room and the end of a connection comes first is chance.
+func TestNoSeatOutlivesItsConnection(t *testing.T) {
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, last := range []Command{
+		Edit{Video: new(true)}, Leave{}, Offer{Stream: cam("ann")},
+		Join{Room: "other", Make: &Open{Mode: SFU}, Alone: true},
+	} {
+		for range 50 {
+			h := newHouse(tattler{t: t})
+			ann := h.client(t)
+			ann.Do(t.Context(), Ref{}, Join{Room: "r", Cred: &Credentials{User: "ann"}, Make: &Open{Mode: SFU}})
+			ann.Do(gone, Ref{}, last)
+			ann.Close()
+			if s := h.Stats(); s.Members != 0 || s.People != 0 {
+				t.Fatalf("%s left behind %+v", CommandName(last), s)
+			}
+			h.Close()
 		}
-	})
+	}
 }

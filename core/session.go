@@ -22,8 +22,11 @@ type Session struct {
 // Do carries out cmd. What comes of it arrives in the outbox.
 func (s *Session) Do(ctx context.Context, ref Ref, cmd Command) {
 	result, err := s.do(ctx, ref, cmd)
-	if result == nil && err == nil {
+	switch {
+	case result == nil && err == nil:
 		return // the room replies
+	case err != nil && ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
+		return // the connection has ended, and nobody waits for a reply
 	}
 	s.reply(ref, result, err)
 	s.observe(cmd, err)
@@ -181,7 +184,9 @@ func (s *Session) leave(ctx context.Context, ref Ref, c Leave) (Result, error) {
 	return nil, err
 }
 
+// leaveAll is done whatever becomes of the connection: a seat must not outlive it.
 func (s *Session) leaveAll(ctx context.Context) {
+	ctx = context.WithoutCancel(ctx)
 	for _, r := range s.rooms {
 		// A room that has ended is left already.
 		_, _ = r.send(ctx, message{from: s.me, cmd: Leave{Room: r.id}, quiet: true})
@@ -202,6 +207,8 @@ func (s *Session) everywhere(ctx context.Context, ref Ref, cmd Command) (Result,
 		m := message{from: s.me, ref: ref, cmd: inRoom(cmd, r.id), ifMine: true, quiet: len(rooms) > 1}
 		done, err := s.send(ctx, r, m)
 		switch {
+		case err != nil && ctx.Err() != nil:
+			return nil, err
 		case err != nil || done.skipped:
 		case !m.quiet:
 			return nil, nil // the room replied
@@ -238,6 +245,8 @@ func (s *Session) direct(cmd Command) (Result, error) {
 			return Done{}, s.hub.deliver(personKey{me.tenant, c.To}, e)
 		}
 		return nil, Errorf(NoSuchMember, "%s is in none of the sender's rooms", c.Stream.User)
+	case Edit:
+		return nil, Errorf(NotMember, "not in a room")
 	default: // for a room
 	}
 	return nil, Errorf(NoSuchMember, "there is nobody to hear it")
