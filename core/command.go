@@ -293,6 +293,9 @@ type Ref struct {
 	// As is who the frame says it is from, where it says so. It gives no rights: a
 	// command is refused if it is anybody but the sender.
 	As UserID
+	// Ack names the acknowledgement that the client wants with the reply, where the
+	// framing has such a thing. It is the framing's own.
+	Ack string
 }
 
 // CommandName gives the name of c's type, for metrics and transcripts. The set of

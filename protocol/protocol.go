@@ -23,4 +23,7 @@ type Codec interface {
 type Dialect struct {
 	Name  string
 	Codec Codec
+	// MaxFrame is the longest frame a client has reason to send, in bytes; 0: as the
+	// transport is configured.
+	MaxFrame int
 }

@@ -1,5 +1,5 @@
 // Package transport carries frames between clients and their sessions: the two
-// pumps of a connection, the framings (bare WebSocket, SockJS) and the HTTP edge
+// pumps of a connection, the framings (bare WebSocket, SockJS, Socket.IO) and the HTTP edge
 // they are mounted on. It keeps out what frames mean: that is the dialect's, and
 // the session's.
 //

@@ -28,10 +28,10 @@ type Config struct {
 
 	Heartbeat      time.Duration // between signs of life on an idle connection; 0: 25 s
 	PongTimeout    time.Duration // for the answer to a ping; 0: 10 s
-	WriteTimeout   time.Duration // for one frame; 0: 10 s
-	MaxFrame       int           // bytes of one message from a client; 0: 64 KiB
+	WriteTimeout   time.Duration // for one frame, and more if it is long; 0: 10 s
+	MaxFrame       int           // bytes of a client's message, where the dialect does not say; 0: 64 KiB
 	OutboxLimit    int           // events a client may be behind; 0: 1024
-	MaxXHRSessions int           // of each SockJS door, over XHR; 0: 10,000
+	MaxXHRSessions int           // of each door, that poll over XHR; 0: 10,000
 }
 
 // Edge is where clients come in: it knows every connection there is.
@@ -128,6 +128,9 @@ func (e *Edge) Shutdown(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 }
+
+// maxFrame is how long a message of a dialect's clients may be, in bytes.
+func (e *Edge) maxFrame(d protocol.Dialect) int { return cmp.Or(d.MaxFrame, e.config.MaxFrame) }
 
 // options are those of a connection that r began.
 func (e *Edge) options(r *http.Request, framing string) Options {

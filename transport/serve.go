@@ -37,6 +37,22 @@ type Conn interface {
 	Write(context.Context, []byte) error
 }
 
+// Acknowledger is a Conn whose client may want the reply to a frame twice: as a
+// frame like all others, and as the acknowledgement of its own frame.
+type Acknowledger interface {
+	// Wanted names the acknowledgement that is wanted for the frame that Read gave
+	// last; empty: none.
+	Wanted() string
+	// Acknowledge sends the reply once more, under that name.
+	Acknowledge(ctx context.Context, name string, reply []byte) error
+}
+
+// Watched is a Conn that notices when its client misses a sign of life.
+type Watched interface {
+	// Watch gives it what it is to tell whenever that changes.
+	Watch(quiet func(missed bool))
+}
+
 // Observer is told what happens to connections, from the goroutines in which it
 // happens: its methods must not wait.
 type Observer interface {
@@ -52,7 +68,7 @@ type Options struct {
 	Observer     Observer      // nil: nobody watches
 	Log          *slog.Logger  // nil: silent
 	OutboxLimit  int           // events a client may be behind; 0: 1024
-	WriteTimeout time.Duration // for one frame; 0: 10 s
+	WriteTimeout time.Duration // for one frame, and more if it is long; 0: 10 s
 }
 
 func (o Options) withDefaults() Options {
@@ -88,15 +104,19 @@ func Serve(ctx context.Context, c Conn, hub *core.Hub, d protocol.Dialect, o Opt
 		log: o.Log.With("dialect", d.Name, "framing", o.Framing, "remote", o.Remote),
 		bad: func() { o.Observer.BadFrame(d.Name) },
 	}
+	if w, ok := c.(Watched); ok {
+		w.Watch(out.Quiet)
+	}
+	p.acks, _ = c.(Acknowledger)
 	began := time.Now()
 	o.Observer.Opened(d.Name, o.Framing)
 
 	wrote := make(chan struct{})
 	go func() {
 		defer close(wrote)
-		cut(p.guard(ctx, p.write))
+		cut(guard(p.log, func() error { return p.write(ctx) }))
 	}()
-	cut(p.guard(ctx, p.read))
+	cut(guard(p.log, func() error { return p.read(ctx) }))
 	user := p.session.User()
 	p.session.Close()
 	<-wrote
@@ -109,9 +129,22 @@ func Serve(ctx context.Context, c Conn, hub *core.Hub, d protocol.Dialect, o Opt
 	return cause
 }
 
+// guard runs a part of a connection. A bug in it ends the connection, not the
+// process.
+func guard(log *slog.Logger, run func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %v", ErrPanicked, r)
+			log.Error("connection panicked", "panic", clip(fmt.Sprint(r)), "stack", string(debug.Stack()))
+		}
+	}()
+	return run()
+}
+
 // pumps move the frames of one connection.
 type pumps struct {
 	conn    Conn
+	acks    Acknowledger // conn, if it is one
 	codec   protocol.Codec
 	session *core.Session
 	out     *core.Outbox
@@ -123,17 +156,6 @@ type pumps struct {
 	framesIn, badFrames int
 	// Owned by write.
 	framesOut int
-}
-
-// guard runs a pump. A bug in it ends the connection, not the process.
-func (p *pumps) guard(ctx context.Context, pump func(context.Context) error) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("%w: %v", ErrPanicked, r)
-			p.log.Error("connection panicked", "panic", clip(fmt.Sprint(r)), "stack", string(debug.Stack()))
-		}
-	}()
-	return pump(ctx)
 }
 
 func (p *pumps) read(ctx context.Context) error {
@@ -150,6 +172,9 @@ func (p *pumps) read(ctx context.Context) error {
 			return ErrNotUTF8
 		}
 		cmd, ref, err := p.codec.Decode(frame)
+		if p.acks != nil {
+			ref.Ack = p.acks.Wanted()
+		}
 		switch {
 		case err != nil:
 			p.badFrame(ref, err)
@@ -175,8 +200,12 @@ func (p *pumps) write(ctx context.Context) error {
 			return err
 		}
 		for _, event := range events {
-			for _, frame := range p.codec.Encode(event) {
-				if err := p.writeFrame(ctx, frame); err != nil {
+			for i, frame := range p.codec.Encode(event) {
+				err := p.writeFrame(ctx, frame, p.conn.Write)
+				if i == 0 && err == nil {
+					err = p.acknowledge(ctx, event, frame)
+				}
+				if err != nil {
 					return err
 				}
 				p.framesOut++
@@ -185,14 +214,33 @@ func (p *pumps) write(ctx context.Context) error {
 	}
 }
 
-func (p *pumps) writeFrame(ctx context.Context, frame []byte) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, p.options.WriteTimeout, ErrStalled)
+// acknowledge repeats the frame of a reply for a client that waits for it so.
+func (p *pumps) acknowledge(ctx context.Context, event core.Event, frame []byte) error {
+	reply, ok := event.(core.Reply)
+	if !ok || reply.Ref.Ack == "" || p.acks == nil {
+		return nil
+	}
+	return p.writeFrame(ctx, frame, func(ctx context.Context, frame []byte) error {
+		return p.acks.Acknowledge(ctx, reply.Ref.Ack, frame)
+	})
+}
+
+func (p *pumps) writeFrame(ctx context.Context, frame []byte, write func(context.Context, []byte) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, transferTime(p.options.WriteTimeout, len(frame)), ErrStalled)
 	defer cancel()
-	err := p.conn.Write(ctx, frame)
+	err := write(ctx, frame)
 	if err != nil && errors.Is(context.Cause(ctx), ErrStalled) {
 		return ErrStalled
 	}
 	return err
+}
+
+// slowLine is how many bytes a second a client is expected to take.
+const slowLine = 64 << 10
+
+// transferTime gives so many bytes time to go out, besides what a small frame has.
+func transferTime(base time.Duration, size int) time.Duration {
+	return base + time.Duration(size/slowLine)*time.Second
 }
 
 // clip bounds what a client sent for a log line, and keeps it valid.

@@ -66,6 +66,7 @@ type xhrSession struct {
 	host, origin string
 
 	config  *Config
+	limit   int // bytes of a message from the client
 	cut     context.CancelCauseFunc
 	frames  chan []byte   // from Write to the receiver
 	batches chan batch    // from a sender to Read
@@ -122,6 +123,7 @@ func (x *xhr) open(r *http.Request, framing string) (_ *xhrSession, status int) 
 		return nil, http.StatusServiceUnavailable
 	}
 	s = newXHRSession(r, &x.edge.config, visit.cut)
+	s.limit = x.edge.maxFrame(x.dialect)
 	x.sessions[key] = s
 	options := x.edge.options(r, framing)
 	// A session outlives the requests that it is made of.
@@ -188,7 +190,7 @@ func (x *xhr) send(w http.ResponseWriter, r *http.Request) {
 
 // messages reads those of a request. If there are none, it has answered.
 func (x *xhr) messages(w http.ResponseWriter, r *http.Request, s *xhrSession) (_ batch, ok bool) {
-	body, err := readBody(w, r, int64(batchFactor*s.config.MaxFrame))
+	body, err := readBody(w, r, int64(batchFactor*s.limit))
 	if _, big := errors.AsType[*http.MaxBytesError](err); err != nil && !big {
 		http.Error(w, "body not readable", http.StatusBadRequest)
 		return nil, false
@@ -201,7 +203,7 @@ func (x *xhr) messages(w http.ResponseWriter, r *http.Request, s *xhrSession) (_
 	}
 	var messages batch
 	if err == nil {
-		messages, err = splitFrame(body, s.config.MaxFrame)
+		messages, err = splitFrame(body, s.limit)
 	}
 	switch {
 	case errors.Is(err, ErrTooBig):
@@ -233,7 +235,7 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 func newXHRSession(r *http.Request, c *Config, cut context.CancelCauseFunc) *xhrSession {
 	s := &xhrSession{
 		host: hostOf(r), origin: r.Header.Get("Origin"),
-		config: c, cut: cut,
+		config: c, limit: c.MaxFrame, cut: cut,
 		frames:  make(chan []byte, queuedFrames),
 		batches: make(chan batch),
 		turn:    make(chan struct{}, 1),

@@ -63,15 +63,12 @@ func (e *Edge) socketHandler(d protocol.Dialect, wire wire) http.HandlerFunc {
 		}
 		defer visit.leave()
 		t := &tap{ResponseWriter: w}
-		ws, err := websocket.Accept(t, r, &websocket.AcceptOptions{
-			InsecureSkipVerify: true, // admit has looked at the origin
-			CompressionMode:    websocket.CompressionDisabled,
-		})
+		limit := e.maxFrame(d)
+		ws, err := t.accept(r, wire.overhead*limit)
 		if err != nil {
-			return // Accept has answered
+			return // it was answered
 		}
-		ws.SetReadLimit(int64(wire.overhead * e.config.MaxFrame))
-		s := &socket{ws: ws, conn: t.conn, wire: wire, config: &e.config, cut: visit.cut, closed: make(chan struct{})}
+		s := &socket{ws: ws, conn: t.conn, wire: wire, limit: limit, config: &e.config, cut: visit.cut, closed: make(chan struct{})}
 		s.serve(ctx, d, e.options(r, wire.framing))
 	}
 }
@@ -79,13 +76,44 @@ func (e *Edge) socketHandler(d protocol.Dialect, wire wire) http.HandlerFunc {
 // tap keeps the connection that is hijacked through it.
 type tap struct {
 	http.ResponseWriter
+	came func() // told whenever bytes come; nil: nobody wants to know
 	conn net.Conn
 }
 
 func (t *tap) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(t.ResponseWriter).Hijack()
+	if err == nil && t.came != nil {
+		conn = announced{conn, t.came}
+	}
 	t.conn = conn
 	return conn, rw, err
+}
+
+// accept makes a WebSocket of a request, with messages up to limit bytes. If it
+// cannot, it has answered.
+func (t *tap) accept(r *http.Request, limit int) (*websocket.Conn, error) {
+	ws, err := websocket.Accept(t, r, &websocket.AcceptOptions{
+		InsecureSkipVerify: true, // admit has looked at the origin
+		CompressionMode:    websocket.CompressionDisabled,
+	})
+	if err == nil {
+		ws.SetReadLimit(int64(limit))
+	}
+	return ws, err
+}
+
+// announced is a connection that tells when bytes come.
+type announced struct {
+	net.Conn
+	came func()
+}
+
+func (a announced) Read(p []byte) (int, error) {
+	n, err := a.Conn.Read(p)
+	if n > 0 {
+		a.came()
+	}
+	return n, err
 }
 
 // socket is a Conn over a WebSocket. The library tears a connection down when a
@@ -95,6 +123,7 @@ type socket struct {
 	ws     *websocket.Conn
 	conn   net.Conn // below ws; closing it ends whatever is going on in ws
 	wire   wire
+	limit  int // bytes of a message from the client
 	config *Config
 	cut    context.CancelCauseFunc
 
@@ -133,10 +162,16 @@ func (s *socket) Read(ctx context.Context) ([]byte, error) {
 
 func (s *socket) readFrame() error {
 	_, frame, err := s.ws.Read(context.Background())
+	if err != nil {
+		return readError(err)
+	}
+	s.messages, err = s.wire.unwrap(frame, s.limit)
+	return err
+}
+
+// readError gives the cause of a connection's end that shows as an error of a read.
+func readError(err error) error {
 	switch {
-	case err == nil:
-		s.messages, err = s.wire.unwrap(frame, s.config.MaxFrame)
-		return err
 	case errors.Is(err, websocket.ErrMessageTooBig):
 		return ErrTooBig
 	case websocket.CloseStatus(err) != -1:

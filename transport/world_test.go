@@ -27,6 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // parrot is a dialect of one-word frames for tests of what is around dialects.
 //
 //	join ROOM USER   enters a room; the answer is "joined"
+//	claim ROOM USER  the same, where USER has gone quiet; else it is "refused"
 //	say TEXT         tells everyone else in the room TEXT
 //	bad REASON       is malformed
 //	panic            makes Decode panic, mute makes Encode panic
@@ -41,12 +42,16 @@ func (parrotCodec) Decode(frame []byte) (core.Command, core.Ref, error) {
 	ref := core.Ref{Op: "echo", ID: text}
 	op, rest, _ := strings.Cut(text, " ")
 	switch op {
-	case "join":
+	case "join", "claim":
 		room, user, _ := strings.Cut(rest, " ")
+		online := core.Cut
+		if op == "claim" {
+			online = core.Reclaim
+		}
 		return core.Join{
 			Room: core.RoomID(room), Cred: &core.Credentials{User: core.UserID(user)},
-			Online: core.Cut, Make: &core.Open{Mode: core.SFU}, Alone: true,
-		}, core.Ref{Op: "join", ID: "joined"}, nil
+			Online: online, Make: &core.Open{Mode: core.SFU}, Alone: true,
+		}, core.Ref{Op: op, ID: "joined"}, nil
 	case "say":
 		return core.Say{Message: core.JSON(rest)}, core.Ref{}, nil
 	case "bad":
@@ -64,6 +69,9 @@ func (parrotCodec) Encode(e core.Event) [][]byte {
 	case core.Reply:
 		if e.Ref.ID == "mute" {
 			panic("parrot is mute")
+		}
+		if e.Ref.Op == "claim" && e.Err != nil {
+			return [][]byte{[]byte("refused")}
 		}
 		if e.Ref.ID != "" {
 			return [][]byte{[]byte(e.Ref.ID)}
@@ -172,7 +180,7 @@ func newWorld(t *testing.T, c Config) *world {
 		c.AllowOrigin = func(origin string) bool { return origin == "https://good.com" }
 	}
 	w.edge = New(c)
-	doors := []Door{{"/rtc", (*Edge).SockJS, parrot}, {"/ws", (*Edge).WebSocket, parrot}}
+	doors := []Door{{"/rtc", (*Edge).SockJS, parrot}, {"/ws", (*Edge).WebSocket, parrot}, {"/socket.io", talk.Framing, parrot}}
 	w.server = NewServer(w.edge.Handler(doors, nil), c.Log)
 	w.client = &http.Client{Transport: &http.Transport{DialContext: w.listen.dial}}
 	served := make(chan struct{})

@@ -27,7 +27,10 @@ var goroutines = []struct{ pkg, function, why string }{
 	{"./media", "speech.hear", "a timer for each member who speaks, until they are silent or gone"},
 
 	{"./transport", "Serve", "the writer, beside the reader in the caller's; Serve waits for it"},
+	{"./transport", "engineSession.begin", "a timer for each session, until it ends; one goroutine then, until nothing of it runs"},
+	{"./transport", "engineSession.startReading", "one for each WebSocket that carries a session, until either ends"},
 	{"./transport", "newXHRSession", "a timer for each session of requests, while no request is there"},
+	{"./transport", "sioClient.serve", "one for each namespace that a client uses, until it leaves or the session ends"},
 	{"./transport", "socket.Read", "a timer's like, while a read waits: closes the connection when the context ends"},
 	{"./transport", "socket.close", "a timer while a connection closes, which tears it down when the client does not answer"},
 	{"./transport", "startPulse", "a timer for each connection, until it is closed"},

@@ -4,6 +4,7 @@
 package eventop
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -31,6 +32,9 @@ type Knobs struct {
 	// Capacity is the most members of a room that was made without saying; 0: as
 	// the house is configured.
 	Capacity int
+	// MaxMessage is the longest message a client may send, in bytes; 0: 10 MiB,
+	// since canvases travel as data URLs.
+	MaxMessage int
 	// Deny is what members may not do until the host permits it.
 	Deny core.Permits
 }
@@ -47,7 +51,9 @@ const (
 
 // New makes the dialect.
 func New(k Knobs) protocol.Dialect {
-	return protocol.Dialect{Name: "eventop", Codec: &codec{Knobs: k, requests: requests(k)}}
+	return protocol.Dialect{
+		Name: "eventop", Codec: &codec{Knobs: k, requests: requests(k)}, MaxFrame: cmp.Or(k.MaxMessage, 10<<20),
+	}
 }
 
 // codec implements protocol.Codec. It is read only once made.
