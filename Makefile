@@ -7,13 +7,20 @@ SHELL := bash
 # The tools that are written in Go, in the versions of .ci/tools and apart from the product's modules.
 tool := go tool -modfile=.ci/tools/go.mod
 
+client := examples/socketio/dist/socket.io.js
+
 .PHONY: run build test check fmt lint race e2e fuzz bench
 
 run: build    ## serve on this machine alone, without authentication
 	exec bin/confgate serve --dev
 
-build:        ## bin/confgate
+build: $(client)  ## bin/confgate
 	go build -o bin/confgate ./cmd/confgate
+
+# The Socket.IO client, as npm has it. What is built without make serves none.
+$(client): examples/socketio/package-lock.json
+	.ci/need node npm && npm ci --no-audit --no-fund --prefix examples/socketio
+	cd examples/socketio && cp node_modules/socket.io-client/dist/socket.io{,.min}.js node_modules/socket.io-client/LICENSE dist/ && touch dist/socket.io.js
 
 test:         ## everything: check, race and e2e, with a summary
 	@.ci/test
@@ -32,7 +39,7 @@ fmt:          ## gofmt and goimports
 race:         ## every Go test, under the race detector
 	.ci/need gcc && $(tool) gotestsum --format standard-quiet -- -race ./...
 
-e2e:          ## real clients in a real browser
+e2e: $(client) ## real clients in a real browser
 	.ci/need node npm chromium && cd cmd/confgate/e2e && npm ci --no-audit --no-fund && npm test
 
 fuzz:         ## every fuzz target, for FUZZTIME each (10s)

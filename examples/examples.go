@@ -12,8 +12,19 @@ import (
 	"net/http"
 )
 
-//go:embed call
+//go:embed call sdk socketio/dist
 var files embed.FS
+
+// SocketIOClient holds the scripts of npm's socket.io-client, for pages to load from
+// the gateway: socket.io.js and socket.io.min.js, if make put them there when the
+// gateway was built.
+func SocketIOClient() fs.FS {
+	client, err := fs.Sub(files, "socketio/dist")
+	if err != nil {
+		panic(err) // the path is valid
+	}
+	return client
+}
 
 // policy keeps everything on the page's own origin. The socket schemes are
 // named because older browsers do not count them as 'self'; blob: is what
@@ -21,22 +32,26 @@ var files embed.FS
 const policy = "default-src 'self'; connect-src 'self' ws: wss:; media-src 'self' blob:; " +
 	"object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
-// Page serves the demo call, a page in the id dialect that dials /ws/id on the
-// origin it came from. Mount it at "/". It answers GET and HEAD.
+// Page serves the demo call, a page that dials the origin it came from, and the SDK
+// script for pages of others. Mount it at "/". It answers GET and HEAD.
 func Page() (http.Handler, error) {
 	page, err := fs.Sub(files, "call")
 	if err != nil {
 		return nil, fmt.Errorf("open the embedded page: %w", err)
 	}
-	version, err := digest(page)
+	version, err := digest(files)
 	if err != nil {
 		return nil, fmt.Errorf("read the embedded page: %w", err)
 	}
-	static := http.FileServerFS(page)
+	static, sdk := http.FileServerFS(page), script("sdk/knowledgetalk.js", version)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")
 			http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+			return
+		}
+		if r.URL.Path == sdkPath {
+			sdk(w, r)
 			return
 		}
 		h := w.Header()
@@ -49,6 +64,22 @@ func Page() (http.Handler, error) {
 		h.Set("ETag", version)
 		static.ServeHTTP(w, r)
 	}), nil
+}
+
+// sdkPath is where pages written for the vendor's SDK look for it.
+const sdkPath = "/knowledgetalk.min.js"
+
+// script serves a file to the pages of any origin. They ask each time whether it is
+// still the same: a gateway that is replaced brings its own.
+func script(name, version string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Cache-Control", "no-cache")
+		h.Set("Cross-Origin-Resource-Policy", "cross-origin")
+		h.Set("ETag", version)
+		h.Set("X-Content-Type-Options", "nosniff")
+		http.ServeFileFS(w, r, files, name)
+	}
 }
 
 // digest names the content of all files together, as an entity tag.

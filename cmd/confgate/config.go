@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -25,6 +26,7 @@ type config struct {
 
 	listen, adminListen string
 	allowOrigins        []string // "*": any
+	nodeID              string
 	drain               time.Duration
 
 	mediaPort int
@@ -67,6 +69,7 @@ func newFlags(c *config) *flag.FlagSet {
 	fs.Func("allow-origin", "web `origin` that may connect, https://app.example; *: any (repeatable)",
 		list(&c.allowOrigins, parseOrigin))
 	fs.StringVar(&c.adminListen, "admin-listen", "127.0.0.1:9090", "`host:port`: where metrics, health and profiles are")
+	fs.StringVar(&c.nodeID, "node-id", "", "`letters` that Socket.IO session ids begin with; empty: random")
 	fs.DurationVar(&c.drain, "drain", liveDrain, "`time` that calls get to end; 10s with --dev")
 
 	fs.IntVar(&c.mediaPort, "media-port", 7882, "UDP `port` of all media, and TCP port of the fallback")
@@ -104,6 +107,7 @@ func eventopFlags(fs *flag.FlagSet, k *eventop.Knobs) {
 	fs.BoolVar(&k.NotifyDestroy, "eventop-notify-destroy", false, "tell members when their room is destroyed")
 	fs.BoolVar(&k.AnyHost, "eventop-any-host", false, "every member may do what is the host's")
 	fs.IntVar(&k.Capacity, "eventop-capacity", 0, "most `people` in a room by default; 0: no limit")
+	fs.IntVar(&k.MaxMessage, "eventop-max-message", 10<<20, "most `bytes` of a message")
 	fs.Func("eventop-deny", "`what` needs the host's permit: draw, chat, … (repeatable)",
 		func(text string) error { return deny(&k.Deny, text) })
 }
@@ -129,10 +133,10 @@ var settingGroups = []struct {
 	names []string
 }{
 	{"Mode", []string{"dev", "dev-remote", "config"}},
-	{"Clients", []string{"listen", "allow-origin", "admin-listen", "drain"}},
+	{"Clients", []string{"listen", "allow-origin", "admin-listen", "node-id", "drain"}},
 	{"Media", []string{"media-port", "media-ip"}},
 	{"Dialect id", []string{"id-room-limit", "id-tenant", "id-jwt-secret", "id-jwt-secret-file", "id-jwt-secret-encoding", "id-jwt-match-user", "id-jwt-issuer", "id-jwt-audience"}},
-	{"Dialect eventOp", []string{"eventop-sdp-delivery", "eventop-only-with-reqid", "eventop-presence-drawing", "eventop-no-subscribed", "eventop-notify-destroy", "eventop-any-host", "eventop-capacity", "eventop-deny"}},
+	{"Dialect eventOp", []string{"eventop-sdp-delivery", "eventop-only-with-reqid", "eventop-presence-drawing", "eventop-no-subscribed", "eventop-notify-destroy", "eventop-any-host", "eventop-capacity", "eventop-max-message", "eventop-deny"}},
 	{"Log", []string{"log-format", "log-level"}},
 }
 
@@ -157,6 +161,9 @@ func loadConfig(args, env []string) (config, error) {
 	return c, c.check()
 }
 
+// nodeID is what stands before the dot in a session's id.
+var nodeID = regexp.MustCompile(`^[A-Za-z0-9]{0,32}$`)
+
 // addresses are what the gateway listens on, each with its setting.
 func (c config) addresses() []struct{ setting, addr string } {
 	return []struct{ setting, addr string }{{"listen", c.listen}, {"admin-listen", c.adminListen}}
@@ -175,6 +182,12 @@ func (c config) check() error {
 	}
 	if c.roomLimit < 0 {
 		fail("--id-room-limit: %d is less than 0", c.roomLimit)
+	}
+	if c.eventop.MaxMessage < 1<<10 {
+		fail("--eventop-max-message: %d is less than 1024", c.eventop.MaxMessage)
+	}
+	if !nodeID.MatchString(c.nodeID) {
+		fail("--node-id: %q is not made of letters and digits", c.nodeID)
 	}
 	if c.eventop.Capacity < 0 {
 		fail("--eventop-capacity: %d is less than 0", c.eventop.Capacity)

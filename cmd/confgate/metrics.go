@@ -37,7 +37,7 @@ type metrics struct {
 // The values that labels take, so that a series is there, at zero, before the
 // first time.
 var (
-	framings = []string{"websocket", "sockjs-websocket", "sockjs-xhr-streaming", "sockjs-xhr"}
+	framings = []string{"websocket", "sockjs-websocket", "sockjs-xhr-streaming", "sockjs-xhr", "socketio"}
 
 	// endings are the causes of a connection's end; transport.Reason has the words.
 	// The last stands for all others.

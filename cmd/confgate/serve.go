@@ -24,9 +24,14 @@ import (
 // doors are the ways in. A door's path is kept for ever: clients have it built in.
 func doors(c config) []transport.Door {
 	id, op := idv1.New(c.roomLimit), eventop.New(c.eventop)
+	socketIO := transport.SocketIO{
+		Event: "knowledgetalk", Namespaces: []string{"/", "/SignalServer"},
+		Client: examples.SocketIOClient(), NodeID: c.nodeID,
+	}
 	return []transport.Door{
 		{Path: "/rtc", Framing: (*transport.Edge).SockJS, Dialect: id}, // and a bare WebSocket at /rtc/websocket
 		{Path: "/ws/id", Framing: (*transport.Edge).WebSocket, Dialect: id},
+		{Path: "/socket.io", Framing: socketIO.Framing, Dialect: op},
 		{Path: "/ws/eventop", Framing: (*transport.Edge).WebSocket, Dialect: op},
 	}
 }
