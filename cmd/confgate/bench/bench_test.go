@@ -47,7 +47,7 @@ func TestMainUsage(t *testing.T) {
 		{"room --help", exitOK, "", "-members"},
 		{"room --members 1", exitUsage, "", "--members must be from 2 to"},
 		{"room more", exitUsage, "", `"more"`},
-		{"room --dialect klingon", exitUsage, "", "there is: id"},
+		{"room --dialect klingon", exitUsage, "", "there is: eventop, id, mixed"},
 		{"room --url http://192.0.2.7:8080", exitUsage, "", "not this machine"},
 	} {
 		var stdout, stderr bytes.Buffer

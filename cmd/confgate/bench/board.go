@@ -35,7 +35,7 @@ type timings struct {
 	// From asking to join until the room was whole again. Only known where members
 	// join one after another.
 	joinToWhole []time.Duration
-	// From offering a connection until it was up.
+	// From offering a connection, or asking to be offered one, until it was up.
 	offerToConnected []time.Duration
 }
 

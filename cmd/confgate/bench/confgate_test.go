@@ -11,12 +11,20 @@ import (
 	"confgate/core"
 	"confgate/core/auth"
 	"confgate/media"
+	"confgate/protocol/eventop"
 	"confgate/protocol/idv1"
 	"confgate/transport"
 )
 
-// TestRoomOnConfgate holds a call on the real thing, over real sockets.
+// TestRoomOnConfgate holds calls on the real thing, over real sockets, in each dialect
+// and with both in one room.
 func TestRoomOnConfgate(t *testing.T) {
+	for name := range dialects() {
+		t.Run(name, func(t *testing.T) { holdCall(t, name) })
+	}
+}
+
+func holdCall(t *testing.T, dialect string) {
 	silent := slog.New(slog.DiscardHandler)
 	plane, err := media.New(media.Config{IPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Log: silent})
 	if err != nil {
@@ -24,10 +32,14 @@ func TestRoomOnConfgate(t *testing.T) {
 	}
 	hub := core.NewHub(core.HubConfig{Plane: plane, Auth: auth.Open{}, Observer: alarm{t}})
 	edge := transport.New(transport.Config{Hub: hub, Log: silent})
-	doors := []transport.Door{{Path: "/rtc", Framing: (*transport.Edge).SockJS, Dialect: idv1.New(25)}}
+	socketIO := transport.SocketIO{Event: "knowledgetalk"}
+	doors := []transport.Door{
+		{Path: "/rtc", Framing: (*transport.Edge).SockJS, Dialect: idv1.New(25)},
+		{Path: "/socket.io", Framing: socketIO.Framing, Dialect: eventop.New(eventop.Knobs{})},
+	}
 	gateway := httptest.NewServer(edge.Handler(doors, nil))
 
-	_, rep := play(t, gateway, nil)
+	_, rep := play(t, gateway, func(o *options) { o.dialect = dialect })
 	if !rep.ok() || rep.Members != 3 || rep.Legs != 9 {
 		t.Errorf("%+v", rep)
 	}

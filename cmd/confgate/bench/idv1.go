@@ -12,7 +12,7 @@ import (
 
 // idLine is a line in the `id` dialect, over SockJS as its web clients have it.
 type idLine struct {
-	*sockjs
+	carrier
 	user string
 }
 
@@ -72,7 +72,7 @@ func (l *idLine) leave(ctx context.Context) error {
 		l.hangUp()
 		return err
 	}
-	return l.close()
+	return l.close(ctx)
 }
 
 func (l *idLine) say(ctx context.Context, message any) error {
@@ -116,11 +116,12 @@ func parseID(b []byte) (notice, error) {
 		for _, other := range m.Members {
 			n.others = append(n.others, other.UserID)
 		}
+		n.ready = n.others // whoever is there can be asked for, whether they send yet or not
 		return n, nil
 	case "limitJoinAnswer":
 		return refused{why: "room is full"}, nil
 	case "newParticipantArrived":
-		return arrived{m.Member.UserID}, nil
+		return published{[]string{m.Member.UserID}}, nil
 	case "participantLeft":
 		return departed{m.UserID}, nil
 	case "receiveVideoAnswer":
@@ -135,6 +136,6 @@ func parseID(b []byte) (notice, error) {
 	case "videoStateAnswer", "audioStateAnswer":
 		return nil, nil
 	default:
-		return nil, fmt.Errorf("unknown message %.80q", b)
+		return nil, fmt.Errorf("%w %.80q", errUnknownMessage, b)
 	}
 }

@@ -10,9 +10,9 @@ import (
 
 func TestParseID(t *testing.T) {
 	for message, want := range map[string]notice{
-		`{"id":"existingParticipants","members":[{"userId":"7","video":false,"audio":true},{"userId":"9"}]}`: entered{[]string{"7", "9"}},
+		`{"id":"existingParticipants","members":[{"userId":"7","video":false,"audio":true},{"userId":"9"}]}`: entered{[]string{"7", "9"}, []string{"7", "9"}},
 		`{"id":"existingParticipants","members":[]}`:                                                         entered{},
-		`{"id":"newParticipantArrived","member":{"userId":"8","video":false,"audio":true}}`:                  arrived{"8"},
+		`{"id":"newParticipantArrived","member":{"userId":"8","video":false,"audio":true}}`:                  published{[]string{"8"}},
 		`{"id":"participantLeft","userId":"8"}`:                                                              departed{"8"},
 		`{"id":"receiveVideoAnswer","userId":"8","sdpAnswer":"v=0"}`:                                         answered{"8", "v=0"},
 		`{"id":"limitJoinAnswer","roomId":"c-1"}`:                                                            refused{"room is full"},

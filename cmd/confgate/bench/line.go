@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -28,22 +29,43 @@ type line interface {
 	hangUp()
 }
 
+// carrier takes a line's messages to the gateway and back. One goroutine reads; all may write.
+type carrier interface {
+	read(ctx context.Context) ([]byte, error)
+	write(ctx context.Context, message []byte) error
+	// close ends the connection properly.
+	close(ctx context.Context) error
+	hangUp()
+}
+
+// asker is a line whose gateway makes the offer for what it sends: it comes as offered.
+type asker interface {
+	line
+	// ask asks for the media of another user.
+	ask(ctx context.Context, of string) error
+	// answer answers what was offered.
+	answer(ctx context.Context, of, sdp string) error
+}
+
 // notice is something that the gateway tells a member. The set is closed.
 //
 //sumtype:decl
 type notice interface{ notice() }
 
 type (
-	// entered: the member is in the room, with others who were there before.
-	entered struct{ others []string }
+	// entered: the member is in the room, with others who were there before. Media can
+	// be asked for of those in ready; of the rest once they are published.
+	entered struct{ others, ready []string }
 	// refused: the member was not let in.
 	refused struct{ why string }
-	// arrived: somebody else has come.
-	arrived struct{ user string }
+	// published: the media of some others can be asked for from now on.
+	published struct{ users []string }
 	// departed: somebody else has gone.
 	departed struct{ user string }
 	// answered: the gateway's answer to an offer.
 	answered struct{ of, sdp string }
+	// offered: the gateway's offer for what an asker asked for.
+	offered struct{ of, sdp string }
 	// found: one of the gateway's candidates.
 	found struct {
 		of        string
@@ -51,21 +73,31 @@ type (
 	}
 )
 
-func (entered) notice()  {}
-func (refused) notice()  {}
-func (arrived) notice()  {}
-func (departed) notice() {}
-func (answered) notice() {}
-func (found) notice()    {}
+func (entered) notice()   {}
+func (refused) notice()   {}
+func (published) notice() {}
+func (departed) notice()  {}
+func (answered) notice()  {}
+func (offered) notice()   {}
+func (found) notice()     {}
+
+// errUnknownMessage: the gateway said what the dialect's clients do not understand.
+var errUnknownMessage = errors.New("unknown message")
 
 // dialect opens lines of one dialect.
 type dialect func(ctx context.Context, web *http.Client, gateway *url.URL, user string) (line, error)
 
-func dialects() map[string]dialect {
-	return map[string]dialect{"id": dialID}
+// dialects are what a run can be told to speak. Of several, each member in turn takes
+// the next.
+func dialects() map[string][]dialect {
+	return map[string][]dialect{
+		"id":      {dialID},
+		"eventop": {dialEventop},
+		"mixed":   {dialID, dialEventop},
+	}
 }
 
-func findDialect(name string) (dialect, error) {
+func findDialect(name string) ([]dialect, error) {
 	all := dialects()
 	if d, ok := all[name]; ok {
 		return d, nil

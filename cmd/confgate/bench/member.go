@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,7 +18,6 @@ var errConnectionFailed = errors.New("connection failed")
 
 // stage is what the members of a run share.
 type stage struct {
-	dial    dialect
 	web     *http.Client
 	gateway *url.URL
 	room    string
@@ -32,15 +32,17 @@ type stage struct {
 
 // member is one person in the room. It does what a real client's application does:
 // on entering it publishes and asks for everybody who is there, later for everybody
-// who comes.
+// who comes, each as soon as its dialect lets it.
 type member struct {
 	*stage
+	dial  dialect
 	index uint16
 	user  string
 	phase time.Duration // keeps its packets apart from the others'
 
 	line    line
-	joined  int64 // when it asked to join
+	joined  int64    // when it asked to join
+	before  []string // who was in the room then; owned by listen
 	leaving atomic.Bool
 	heard   sync.Once // the first packet
 	saw     sync.Once // the first key frame
@@ -97,15 +99,18 @@ func (m *member) listen(ctx context.Context) error {
 		}
 		switch n := n.(type) {
 		case entered:
-			err = m.enter(ctx, n.others)
+			m.before = n.others
+			err = m.enter(ctx, n.ready)
 		case refused:
 			err = fmt.Errorf("was not let in: %s", n.why)
-		case arrived:
-			err = m.subscribe(ctx, n.user, m.toldOfFlow())
+		case published:
+			err = m.subscribeAll(ctx, n.users)
 		case departed:
-			err = m.lose(n.user)
+			m.lose(n.user)
 		case answered:
 			err = m.with(n.of, func(p *peer) error { return p.answer(n.sdp) })
+		case offered:
+			err = m.accept(ctx, n.of, n.sdp)
 		case found:
 			err = m.with(n.of, func(p *peer) error { return p.candidate(n.candidate) })
 		}
@@ -115,7 +120,7 @@ func (m *member) listen(ctx context.Context) error {
 	}
 }
 
-func (m *member) enter(ctx context.Context, others []string) error {
+func (m *member) enter(ctx context.Context, ready []string) error {
 	if up, _ := m.media(); up != nil {
 		return errors.New("was let in twice")
 	}
@@ -123,8 +128,16 @@ func (m *member) enter(ctx context.Context, others []string) error {
 	if err := m.publish(ctx); err != nil {
 		return err
 	}
-	for _, other := range others {
-		if err := m.subscribe(ctx, other, m.toldOfFirst()); err != nil {
+	return m.subscribeAll(ctx, ready)
+}
+
+func (m *member) subscribeAll(ctx context.Context, users []string) error {
+	for _, user := range users {
+		told := m.toldOfFlow()
+		if slices.Contains(m.before, user) {
+			told = m.toldOfFirst()
+		}
+		if err := m.subscribe(ctx, user, told); err != nil {
 			return err
 		}
 	}
@@ -189,7 +202,21 @@ func (m *member) subscribe(ctx context.Context, of string, told flow) error {
 	if before != nil { // of somebody who is back
 		before.close()
 	}
+	if line, ok := m.line.(asker); ok {
+		return line.ask(ctx, of)
+	}
 	return m.offer(ctx, of, sub.peer)
+}
+
+// accept answers the gateway's offer for media that the member asked for.
+func (m *member) accept(ctx context.Context, of, sdp string) error {
+	line, ok := m.line.(asker)
+	if !ok {
+		return fmt.Errorf("was offered the media of %q, which it was to offer for itself", of)
+	}
+	return m.with(of, func(p *peer) error {
+		return p.accept(ctx, sdp, func(ctx context.Context, sdp string) error { return line.answer(ctx, of, sdp) })
+	})
 }
 
 // timed notes how long after the member asked to join something happened.
@@ -244,9 +271,15 @@ func (m *member) with(of string, do func(*peer) error) error {
 	return do(p)
 }
 
-// lose closes the connection to somebody who left. What came on it still counts.
-func (m *member) lose(user string) error {
-	return m.with(user, func(p *peer) error { p.close(); return nil })
+// lose closes the connection to somebody who left, if they sent anything. What came on
+// it still counts.
+func (m *member) lose(user string) {
+	m.mu.Lock()
+	sub := m.down[user]
+	m.mu.Unlock()
+	if sub != nil {
+		sub.close()
+	}
 }
 
 // media gives the member's connections as they are now; up may be nil.

@@ -42,7 +42,7 @@ func parseRoom(args []string, w io.Writer) (options, error) {
 	f := flag.NewFlagSet("confgate bench room", flag.ContinueOnError)
 	f.SetOutput(w)
 	f.StringVar(&gateway, "url", "http://127.0.0.1:8080", "the gateway's `address` for clients")
-	f.StringVar(&o.dialect, "dialect", "id", "the `dialect` that the members speak: id")
+	f.StringVar(&o.dialect, "dialect", "id", "the `dialect` that the members speak: id, eventop, or mixed for both in turn")
 	f.IntVar(&o.members, "members", 25, "how many people `join` the room")
 	f.DurationVar(&o.duration, "duration", 20*time.Second, "how `long` to count packets once everybody receives everybody")
 	f.IntVar(&o.load.kbps, "video-kbps", 150, "`kbit` a second of each member's video")

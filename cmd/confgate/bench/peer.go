@@ -192,6 +192,26 @@ func (p *peer) offer(ctx context.Context, send func(ctx context.Context, sdp str
 	return nil
 }
 
+// accept answers the gateway's offer. As in offer, the answer goes out before
+// candidates are found.
+func (p *peer) accept(ctx context.Context, sdp string, send func(ctx context.Context, sdp string) error) error {
+	offer := webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: sdp}
+	if err := p.pc.SetRemoteDescription(offer); err != nil {
+		return fmt.Errorf("apply offer: %w", err)
+	}
+	answer, err := p.pc.CreateAnswer(nil)
+	if err != nil {
+		return fmt.Errorf("make answer: %w", err)
+	}
+	if err := send(ctx, answer.SDP); err != nil {
+		return err
+	}
+	if err := p.pc.SetLocalDescription(answer); err != nil {
+		return fmt.Errorf("apply answer: %w", err)
+	}
+	return nil
+}
+
 func (p *peer) answer(sdp string) error {
 	answer := webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: sdp}
 	if err := p.pc.SetRemoteDescription(answer); err != nil {

@@ -36,7 +36,7 @@ type room struct {
 }
 
 func newRoom(o options) (*room, error) {
-	dial, err := findDialect(o.dialect)
+	dials, err := findDialect(o.dialect)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +50,7 @@ func newRoom(o options) (*room, error) {
 	}
 	web := newWeb()
 	s := &stage{
-		dial: dial, web: web, gateway: o.gateway,
+		web: web, gateway: o.gateway,
 		room:   fmt.Sprintf("c-bench-%08x", rand.Uint32()),
 		users:  make(map[string]uint16),
 		engine: engine, load: o.load,
@@ -64,7 +64,8 @@ func newRoom(o options) (*room, error) {
 		user := strconv.Itoa(first + i)
 		s.users[user] = uint16(i)
 		r.crowd = append(r.crowd, &member{
-			stage: s, index: uint16(i), user: user, connected: make(chan *publication, 1), down: make(map[string]*subscription),
+			stage: s, dial: dials[i%len(dials)], index: uint16(i), user: user,
+			connected: make(chan *publication, 1), down: make(map[string]*subscription),
 			phase: audioEvery * time.Duration(i) / time.Duration(o.members),
 		})
 	}

@@ -33,15 +33,10 @@ func dialSockJS(ctx context.Context, web *http.Client, endpoint *url.URL) (*sock
 	}
 	server := fmt.Sprintf("%03d", rand.IntN(1000))
 	session := fmt.Sprintf("%08x", rand.Uint32())
-	ws, response, err := websocket.Dial(ctx, endpoint.JoinPath(server, session, "websocket").String(),
-		&websocket.DialOptions{HTTPClient: web})
-	if response != nil && response.Body != nil {
-		defer response.Body.Close()
-	}
+	ws, err := dialWebSocket(ctx, web, endpoint.JoinPath(server, session, "websocket"))
 	if err != nil {
-		return nil, fmt.Errorf("dial: %w", err)
+		return nil, err
 	}
-	ws.SetReadLimit(maxFrame)
 	s := &sockjs{ws: ws}
 	_, frame, err := ws.Read(ctx)
 	if err == nil && string(frame) != "o" {
@@ -52,6 +47,18 @@ func dialSockJS(ctx context.Context, web *http.Client, endpoint *url.URL) (*sock
 		return nil, fmt.Errorf("open: %w", err)
 	}
 	return s, nil
+}
+
+func dialWebSocket(ctx context.Context, web *http.Client, at *url.URL) (*websocket.Conn, error) {
+	ws, response, err := websocket.Dial(ctx, at.String(), &websocket.DialOptions{HTTPClient: web})
+	if response != nil && response.Body != nil {
+		defer response.Body.Close()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("dial: %w", err)
+	}
+	ws.SetReadLimit(maxFrame)
+	return ws, nil
 }
 
 func askInfo(ctx context.Context, web *http.Client, at string) error {
@@ -126,6 +133,6 @@ func parseSockJS(frame []byte) ([]string, error) {
 }
 
 // close ends the session properly.
-func (s *sockjs) close() error { return s.ws.Close(websocket.StatusNormalClosure, "") }
+func (s *sockjs) close(context.Context) error { return s.ws.Close(websocket.StatusNormalClosure, "") }
 
 func (s *sockjs) hangUp() { _ = s.ws.CloseNow() }
