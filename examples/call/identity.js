@@ -9,8 +9,20 @@ export function identity(name, tab) {
   return `${name}#${tab}`;
 }
 
+/**
+ * The same for a dialect whose ids are made of letters, digits, - and _ only.
+ * There the name is told apart from the id, but people whose dialect has no names
+ * are shown what the id holds of it.
+ */
+export function plainIdentity(name, tab) {
+  const letters = name.normalize("NFKD").replace(/\p{M}/gu, "").replace(/[^a-z0-9-]+/gi, "_").replace(/^_+|_+$/g, "");
+  return `${letters.slice(0, 40) || "guest"}__${tab}`;
+}
+
 /** The part of an identity that a person typed; other clients have no suffix. */
 export function displayName(user) {
+  const plain = user.match(new RegExp(`^(.+)__[0-9a-z]{${suffixLength}}$`));
+  if (plain) return plain[1].replaceAll("_", " ");
   return user.replace(new RegExp(`#[0-9a-z]{${suffixLength}}$`), "") || user;
 }
 
@@ -58,13 +70,19 @@ export function roomOfPage() {
   return tidy(new URLSearchParams(location.search).get("room") ?? "") || `${pick(colours)}-${pick(birds)}-${10 + random(90)}`;
 }
 
-export function keepRoom(room) {
-  history.replaceState(null, "", linkTo(room));
+/** The dialect in the page's address: "id" unless it says "eventop". */
+export function dialectOfPage() {
+  const asked = new URLSearchParams(location.search).get("dialect")?.toLowerCase();
+  return asked === "eventop" ? "eventop" : "id";
 }
 
-export function linkTo(room) {
+export function keepPlace(room, dialect) {
+  history.replaceState(null, "", linkTo(room, dialect));
+}
+
+export function linkTo(room, dialect) {
   const url = new URL(location.href);
-  url.search = new URLSearchParams({ room });
+  url.search = new URLSearchParams(dialect === "id" ? { room } : { room, dialect });
   url.hash = "";
   return url.href;
 }
@@ -72,6 +90,14 @@ export function linkTo(room) {
 /** What a person typed, as a room: "My Team " and "my-team" are one place. */
 export function tidy(room) {
   return room.trim().toLocaleLowerCase("en").replace(/\s+/g, "-").slice(0, 60);
+}
+
+/**
+ * The room's id on the wire, the same in every dialect: one of them takes
+ * letters, digits, - and _ only, 64 at most, so anything else is written as its code.
+ */
+export function roomId(room) {
+  return `c-${room.replace(/[^a-z0-9_-]/g, (c) => `_${c.codePointAt(0).toString(16)}`)}`.slice(0, 64);
 }
 
 function pick(words) {

@@ -1,9 +1,13 @@
 // The page: the lobby, the call, and what moves between them.
 
 import { Devices } from "./devices.js";
-import { displayName, identity, keepRoom, linkTo, roomOfPage, tabSuffix, tidy } from "./identity.js";
+import {
+  dialectOfPage, displayName, identity, keepPlace, linkTo, plainIdentity, roomId, roomOfPage, tabSuffix, tidy,
+} from "./identity.js";
 import { Peers } from "./peers.js";
 import { Stage } from "./tiles.js";
+import { Together } from "./together.js";
+import { EventOpWire } from "./wire-eventop.js";
 import { Wire } from "./wire.js";
 
 const joinPatience = 8_000; // milliseconds
@@ -16,42 +20,75 @@ const $ = (id) => document.getElementById(id);
 
 const stage = new Stage($("stage"), $("tile"));
 const devices = new Devices(devicesChanged);
-const wire = new Wire(gatewayURL(), {
+const together = new Together({
+  get wire() { return wire; },
+  get peers() { return peers; },
+  get me() { return me; },
+  stage,
+  toast,
+  rename,
+  move,
+  gone,
+  goHome,
+});
+const listener = {
   open() {
     awaitAnswer();
-    wire.join({ user: me.user, room: `c-${me.room}`, video: devices.on("video"), audio: devices.on("audio") });
+    wire.join(place());
   },
   lost,
   joined,
   full: () => goHome(`“${me.room}” is full. Try again when somebody has left, or take another room.`),
   arrived(member) {
     meet(member);
-    toast(`${displayName(member.user)} joined`);
+    together.arrived(member);
+    toast(`${nameOf(member)} joined`);
   },
   left(user) {
+    toast(`${stage.tile(user)?.name ?? displayName(user)} left`);
     peers?.drop(user);
     stage.remove(user);
+    together.left(user);
     headcount();
-    toast(`${displayName(user)} left`);
   },
-  answered: (user, sdp) => peers?.answered(user, sdp),
-  found: (user, candidate) => peers?.found(user, candidate),
+  feed: (user, source) => peers?.subscribe(user, source),
+  answered: (user, sdp, source) => peers?.answered(user, sdp, source),
+  found: (user, candidate, source) => peers?.found(user, candidate, source),
   video: (user, on) => others(user)?.set("video", on),
   audio: (user, on) => others(user)?.set("audio", on),
-});
+};
+const wires = {
+  id: new Wire(gatewayURL("ws/id"), listener),
+  eventop: new EventOpWire(gatewayURL("ws/eventop"), {
+    ...listener,
+    ...together.listener,
+    offered: (user, sdp, source) => peers?.offered(user, sdp, source),
+    refused: (user, source, gone) => peers?.refused(user, source, gone),
+    turnedAway,
+    gone,
+  }),
+};
 
-let me = null; // {name, room, user} from Join until Leave
+let dialect = dialectOfPage(); // chosen in the lobby
+let wire = wires[dialect];
+let me = null; // {name, room, user, group} from Join until Leave
 let inCall = false; // from the first time in the room until Leave; the socket may be lost meanwhile
 let peers = null; // while in the room
 let sent = {}; // the device states that the room has been told
 let patience = 0;
 let ticking = 0;
 
-function gatewayURL() {
-  const url = new URL("ws/id", document.baseURI);
+function gatewayURL(path) {
+  const url = new URL(path, document.baseURI);
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   url.search = url.hash = "";
   return url;
+}
+
+// Where we want to be, and how we come.
+function place() {
+  sent = { video: devices.on("video"), audio: devices.on("audio") };
+  return { user: me.user, name: me.name, room: roomId(me.room), group: me.group, ...sent };
 }
 
 // ---- the lobby
@@ -66,7 +103,9 @@ async function join(event) {
   $("join-button").textContent = "Joining…";
   localStorage.setItem("name", name);
   setRoom(room);
-  me = { name, room, user: identity(name, await tabSuffix()) };
+  const tab = await tabSuffix();
+  me = { name, room, user: dialect === "id" ? identity(name, tab) : plainIdentity(name, tab), group: null };
+  together.begin();
   awaitAnswer();
   wire.open();
 }
@@ -81,9 +120,15 @@ function awaitAnswer() {
   }, joinPatience);
 }
 
+// A dialect that gives reasons gives them here.
+function turnedAway(why) {
+  if (!inCall) goHome(`The gateway does not let you in: ${why}.`);
+}
+
 function goHome(why = "") {
   clearTimeout(patience);
   clearInterval(ticking);
+  together.end();
   wire.close();
   peers?.close();
   peers = me = null;
@@ -108,16 +153,26 @@ function notice(text) {
 
 function setRoom(room) {
   $("room").value = room;
-  keepRoom(room);
+  keepPlace(room, dialect);
   showLinks(room);
 }
 
 function showLinks(room) {
-  for (const a of document.querySelectorAll("[data-tab]")) a.href = linkTo(room);
+  for (const a of document.querySelectorAll("[data-tab]")) a.href = linkTo(room, dialect);
+}
+
+// What the other dialect has no words for is hidden by the style sheet.
+function setDialect(chosen) {
+  dialect = chosen;
+  wire = wires[dialect];
+  document.body.dataset.dialect = dialect;
+  for (const option of document.querySelectorAll("[name=dialect]")) option.checked = option.value === dialect;
+  keepPlace(tidy($("room").value) || roomOfPage(), dialect);
+  showLinks(tidy($("room").value));
 }
 
 async function copyLink() {
-  const link = linkTo(tidy($("room").value));
+  const link = linkTo(tidy($("room").value), dialect);
   try {
     await navigator.clipboard.writeText(link);
     toast("Link copied");
@@ -128,25 +183,28 @@ async function copyLink() {
 
 // ---- the call
 
-function joined(members) {
+function joined(members, room) {
   clearTimeout(patience);
   inCall = true;
+  me.group = room.group ?? null;
   heard.clear();
   $("lobby").hidden = true;
   $("call").hidden = false;
   $("room-name").textContent = me.room;
   banner("");
   stage.clear();
+  peers?.close();
   peers = new Peers(me.user, wire, {
-    track: async (user, track) => {
+    track: async (user, track, source) => {
+      if (source === "screen") return together.screen(user, track);
       const plays = (await stage.tile(user)?.show(track.kind, track)) ?? true;
       if (!plays) $("sound").hidden = false;
     },
-    state: (user, state) => stage.tile(user)?.state(state),
+    state: (user, state, source) => source === "cam" && stage.tile(user)?.state(state),
   });
-  sent = { video: devices.on("video"), audio: devices.on("audio") };
   stage.add({ user: me.user, ...sent }, me.name, { self: true });
   members.forEach(meet);
+  if (dialect !== "id") together.joined(members, room);
   headcount();
   devicesChanged();
   clearInterval(ticking);
@@ -155,13 +213,42 @@ function joined(members) {
 }
 
 function meet(member) {
-  stage.add(member, displayName(member.user));
-  peers.subscribe(member.user);
+  stage.add(member, nameOf(member));
   headcount();
+}
+
+function nameOf({ user, name }) {
+  return name || displayName(user);
+}
+
+function rename(name) {
+  me.name = name;
+  localStorage.setItem("name", name);
+  $("name").value = name;
+  stage.tile(me.user)?.rename(name);
+}
+
+// Over to a breakout group, or back to the room.
+function move(group) {
+  peers?.close();
+  peers = null;
+  together.end();
+  me.group = group;
+  awaitAnswer();
+  wire.move(place());
+}
+
+// The room has ended under us, and its connections with it.
+function gone() {
+  peers?.close();
+  peers = null;
+  for (const tile of stage.tiles()) tile.state("lost");
+  together.gone();
 }
 
 function lost(pause) {
   if (!inCall) return goHome("The gateway cannot be reached. Check your connection and try again.");
+  together.end();
   peers?.close();
   peers = null;
   clearTimeout(patience);
@@ -274,7 +361,7 @@ async function turnSoundOn() {
 }
 
 function shortcut(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.target.matches("input")) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.target.matches("input:not([type=radio])")) return;
   const key = event.key.toLowerCase();
   if (key === "m") toggle("audio");
   if (key === "v") toggle("video");
@@ -290,8 +377,10 @@ $("leave").addEventListener("click", () => {
 $("sound").querySelector("button").addEventListener("click", turnSoundOn);
 for (const b of document.querySelectorAll("[data-switch]")) b.addEventListener("click", () => toggle(b.dataset.switch));
 for (const b of document.querySelectorAll("[data-copy]")) b.addEventListener("click", copyLink);
+for (const option of document.querySelectorAll("[name=dialect]")) option.addEventListener("change", () => setDialect(option.value));
 addEventListener("keydown", shortcut);
 
 $("name").value = localStorage.getItem("name") ?? "";
 setRoom(roomOfPage());
+setDialect(dialect);
 devices.start();

@@ -1,23 +1,23 @@
-// The peer connections of a call: one that sends our own camera and
-// microphone, and one for each other member that only receives. The page
-// offers, always, and each connection is negotiated once: switching a device
-// changes the track of a sender, never the description.
+// The peer connections of a call: those that send what is ours, one for the
+// camera and microphone and one for the screen, and one for each feed of the
+// others that only receives. Who makes the offer for the latter is the dialect's
+// choice. Each connection is negotiated once: switching a device changes the
+// track of a sender, never the description.
 
 const firstRetry = 1_000;
 const longestRetry = 16_000;
-const videoBitrate = 900_000; // bits a second; a small tile needs no more
+const videoBitrate = { cam: 900_000, screen: 2_500_000 }; // bits a second; a small tile needs no more
 
 /**
- * What the listener is told:
- *   track(user, track)  what that member sends: one audio and one video track
- *   state(user, state)  the connection's state, "failed" until a retry
+ * What the listener is told; the source is "cam" or "screen":
+ *   track(user, track, source)  what that member sends: one audio and one video track
+ *   state(user, state, source)  the connection's state, "failed" until a retry
  */
 export class Peers {
   #me;
   #wire;
   #listener;
-  #uplink = null;
-  #downlinks = new Map(); // user → Downlink
+  #links = new Map(); // source and user → Link
 
   constructor(me, wire, listener) {
     this.#me = me;
@@ -26,83 +26,108 @@ export class Peers {
   }
 
   /** Sends these tracks as ours; null is a device that is off or missing. */
-  publish(tracks) {
-    if (this.#uplink) return this.#uplink.replace(tracks);
+  publish(tracks, source = "cam") {
+    const uplink = this.#link(this.#me, source);
+    if (uplink) return uplink.replace(tracks);
     if (!tracks.audio && !tracks.video) return; // nothing to send, nothing to set up
-    this.#uplink = new Uplink(this.#me, this.#wire, this.#listener, tracks);
+    this.#links.set(key(this.#me, source), new Uplink(this.#me, source, this.#wire, this.#listener, tracks));
   }
 
-  subscribe(user) {
-    this.drop(user);
-    this.#downlinks.set(user, new Downlink(user, this.#wire, this.#listener));
+  subscribe(user, source = "cam") {
+    this.drop(user, source);
+    const kind = this.#wire.gatewayOffers ? OfferedDownlink : Downlink;
+    this.#links.set(key(user, source), new kind(user, source, this.#wire, this.#listener));
   }
 
-  drop(user) {
-    this.#downlinks.get(user)?.close();
-    this.#downlinks.delete(user);
+  /** Ends one connection with that member; without a source, all. */
+  drop(user, source) {
+    for (const s of source ? [source] : ["cam", "screen"]) {
+      this.#link(user, s)?.close();
+      this.#links.delete(key(user, s));
+    }
   }
 
-  answered(user, sdp) {
-    this.#link(user)?.answered(sdp);
+  answered(user, sdp, source) {
+    this.#link(user, source)?.answered(sdp);
   }
 
-  found(user, candidate) {
-    this.#link(user)?.found(candidate);
+  offered(user, sdp, source) {
+    this.#link(user, source)?.offered(sdp);
+  }
+
+  /** The gateway makes no such connection now; when the feed is gone, nor later. */
+  refused(user, source, gone) {
+    if (!gone) return this.#link(user, source)?.refused();
+    this.drop(user, source);
+    this.#listener.state(user, "new", source);
+  }
+
+  found(user, candidate, source) {
+    this.#link(user, source)?.found(candidate);
   }
 
   close() {
-    this.#uplink?.close();
-    this.#uplink = null;
-    for (const user of [...this.#downlinks.keys()]) this.drop(user);
+    for (const link of this.#links.values()) link.close();
+    this.#links.clear();
   }
 
   /** How loud everybody is now: user → 0…1. */
   async levels() {
-    const links = [...this.#downlinks.values()];
-    if (this.#uplink) links.push(this.#uplink);
+    const links = [...this.#links.values()].filter(({ source }) => source === "cam");
     return new Map(await Promise.all(links.map(async (link) => [link.user, await link.level()])));
   }
 
-  #link(user) {
-    return user === this.#me ? this.#uplink : this.#downlinks.get(user);
+  #link(user, source) {
+    return this.#links.get(key(user, source));
   }
+}
+
+function key(user, source) {
+  return `${source} ${user}`;
 }
 
 // Link is a connection to the gateway that is made anew, with growing pauses,
 // when it fails.
 class Link {
   user;
+  source;
   pc = null;
-  #wire;
+  wire;
   #listener;
   #early = []; // candidates that came before the answer
   #timer = 0;
   #pause = firstRetry;
 
-  constructor(user, wire, listener) {
+  constructor(user, source, wire, listener) {
     this.user = user;
-    this.#wire = wire;
+    this.source = source;
+    this.wire = wire;
     this.#listener = listener;
   }
 
   async connect() {
-    const pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+    const pc = new RTCPeerConnection({ bundlePolicy: "max-bundle", iceServers: this.wire.iceServers });
     this.pc?.close();
     this.pc = pc;
     this.#early = [];
     pc.onicecandidate = ({ candidate }) => {
-      if (pc === this.pc && candidate?.candidate) this.#wire.trickle(this.user, candidate);
+      if (pc === this.pc && candidate?.candidate) this.wire.trickle(this.user, candidate, this.source);
     };
-    pc.ontrack = ({ track }) => this.#listener.track(this.user, track);
+    pc.ontrack = ({ track }) => this.#listener.track(this.user, track, this.source);
     pc.onconnectionstatechange = () => pc === this.pc && this.#changed(pc.connectionState);
-    this.#listener.state(this.user, "connecting");
+    this.#listener.state(this.user, "connecting", this.source);
     try {
-      await this.prepare(pc);
-      await pc.setLocalDescription();
+      await this.negotiate(pc);
     } catch (error) {
       if (pc === this.pc) throw error; // else it was closed meanwhile
     }
-    if (pc === this.pc) this.#wire.offer(this.user, pc.localDescription.sdp);
+  }
+
+  // We offer, unless a kind of link knows better.
+  async negotiate(pc) {
+    await this.prepare(pc);
+    await pc.setLocalDescription();
+    if (pc === this.pc) this.wire.offer(this.user, pc.localDescription.sdp, this.source);
   }
 
   async answered(sdp) {
@@ -114,8 +139,26 @@ class Link {
       if (pc === this.pc) console.error(`The answer for ${this.user} was not understood.`, error);
       return;
     }
+    if (pc === this.pc) this.#addEarly();
+  }
+
+  async offered(sdp) {
+    const pc = this.pc;
+    if (!pc || pc.remoteDescription) return;
+    try {
+      await pc.setRemoteDescription({ type: "offer", sdp });
+      await pc.setLocalDescription();
+    } catch (error) {
+      if (pc === this.pc) console.error(`The offer for ${this.user} was not understood.`, error);
+      return;
+    }
     if (pc !== this.pc) return;
-    for (const candidate of this.#early.splice(0)) this.found(candidate);
+    this.wire.answer(this.user, pc.localDescription.sdp, this.source);
+    this.#addEarly();
+  }
+
+  refused() {
+    if (this.pc) this.#changed("failed");
   }
 
   found(candidate) {
@@ -135,21 +178,26 @@ class Link {
     this.pc = null;
   }
 
+  #addEarly() {
+    for (const candidate of this.#early.splice(0)) this.found(candidate);
+  }
+
   #changed(state) {
-    this.#listener.state(this.user, state);
+    this.#listener.state(this.user, state, this.source);
     if (state === "connected") this.#pause = firstRetry;
     if (state === "failed") this.#retry();
   }
 
   #retry() {
+    clearTimeout(this.#timer); // refused and failed may both be told
     this.#timer = setTimeout(() => this.connect(), this.#pause);
     this.#pause = Math.min(this.#pause * 2, longestRetry);
   }
 }
 
 class Downlink extends Link {
-  constructor(user, wire, listener) {
-    super(user, wire, listener);
+  constructor(user, source, wire, listener) {
+    super(user, source, wire, listener);
     this.connect();
   }
 
@@ -164,12 +212,19 @@ class Downlink extends Link {
   }
 }
 
+// OfferedDownlink is one for which the gateway makes the offer.
+class OfferedDownlink extends Downlink {
+  negotiate() {
+    this.wire.subscribe(this.user, this.source);
+  }
+}
+
 class Uplink extends Link {
   #tracks;
   #stream = new MediaStream();
 
-  constructor(user, wire, listener, tracks) {
-    super(user, wire, listener);
+  constructor(user, source, wire, listener, tracks) {
+    super(user, source, wire, listener);
     this.#tracks = tracks;
     this.connect();
   }
@@ -182,7 +237,7 @@ class Uplink extends Link {
     const video = pc.addTransceiver("video", {
       direction: "sendonly",
       streams,
-      sendEncodings: [{ maxBitrate: videoBitrate }],
+      sendEncodings: [{ maxBitrate: videoBitrate[this.source] }],
     });
     await Promise.all([audio.sender.replaceTrack(this.#tracks.audio), video.sender.replaceTrack(this.#tracks.video)]);
   }

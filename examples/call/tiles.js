@@ -19,11 +19,16 @@ export class Stage {
   #list;
   #template;
   #tiles = new Map(); // user → Tile
+  #strip = false;
 
   constructor(list, template) {
     this.#list = list;
     this.#template = template;
     new ResizeObserver(() => this.#layOut()).observe(list);
+  }
+
+  get element() {
+    return this.#list;
   }
 
   get size() {
@@ -55,6 +60,12 @@ export class Stage {
     for (const user of [...this.#tiles.keys()]) this.remove(user);
   }
 
+  /** Makes the tiles a strip beside something that is larger, or gives them the stage. */
+  strip(on) {
+    this.#strip = on;
+    this.#layOut();
+  }
+
   tile(user) {
     return this.#tiles.get(user);
   }
@@ -67,7 +78,8 @@ export class Stage {
   // Otherwise: of all numbers of columns, the one that makes tiles largest.
   #layOut() {
     const duet = this.#tiles.size === 2;
-    this.#list.dataset.layout = duet ? "duet" : "grid";
+    this.#list.dataset.layout = this.#strip ? "strip" : duet ? "duet" : "grid";
+    if (this.#strip) return; // that is for the style sheet
     const style = getComputedStyle(this.#list);
     const width = this.#list.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
     const height = this.#list.clientHeight - parseFloat(style.paddingTop) - parseFloat(style.paddingBottom);
@@ -103,13 +115,30 @@ export class Tile {
     this.element = element;
     this.#players = { video: element.querySelector("video"), audio: element.querySelector("audio") };
     this.#players.video.muted = true;
-    this.#name = name;
     this.#self = self;
     element.classList.toggle("self", self);
-    element.querySelector(".name").textContent = self ? `${name} (you)` : name;
-    element.querySelector(".initials").textContent = initials(name);
-    element.style.setProperty("--hue", hue(name));
+    this.rename(name);
     this.state("new");
+  }
+
+  get name() {
+    return this.#name;
+  }
+
+  rename(name) {
+    this.#name = name;
+    const element = this.element;
+    element.querySelector(".name").textContent = this.#self ? `${name} (you)` : name;
+    element.querySelector(".initials").textContent = initials(name);
+    element.querySelector(".more").setAttribute("aria-label", `More about ${name}`);
+    element.style.setProperty("--hue", hue(name));
+    this.#describe();
+  }
+
+  /** Marks the one who keeps the room. */
+  host(on) {
+    this.element.classList.toggle("host", on);
+    this.#describe();
   }
 
   /** Plays a track of that kind, or nothing. Tells whether the browser does so. */
@@ -144,6 +173,7 @@ export class Tile {
     const { video, audio, state } = this.element.dataset;
     const parts = [
       this.#self ? `${this.#name}, you` : this.#name,
+      this.element.classList.contains("host") ? "host" : "",
       audio === "on" ? "" : "microphone off",
       video === "on" ? "" : "camera off",
       stateWords[state] ?? "",

@@ -1,137 +1,102 @@
-// The `id` dialect over a bare WebSocket: every word of the wire is in this
-// file and nowhere else on the page. Outgoing messages are methods, incoming
-// ones become calls on the listener. A lost socket is dialled again with
-// growing pauses until close().
+// The `id` dialect: every word of its wire is in this file and nowhere else on
+// the page. Outgoing messages are methods, incoming ones become calls on the
+// listener. A wire of another dialect has the same methods, and more.
 
-const firstPause = 500;
-const longestPause = 8_000;
+import { Line } from "./line.js";
 
 /**
  * What the listener is told:
  *   open()                 the socket is up: join now (also after every rejoin)
  *   lost(pause)            the socket is gone, the next try is in `pause` ms
- *   joined(members)        we are in; members: [{user, video, audio}] without us
+ *   joined(members, room)  we are in; members: [{user, name, video, audio}] without us;
+ *                          room: what more the dialect says of it
  *   full()                 the room takes nobody else
  *   arrived(member)        somebody came
  *   left(user)             somebody went
- *   answered(user, sdp)    the answer to offer(user, …)
- *   found(user, candidate) a candidate of the gateway for that connection
+ *   feed(user, source)     there is something to see or hear: "cam" (or "screen")
+ *   answered(user, sdp, source)     the answer to offer(user, …)
+ *   found(user, candidate, source)  a candidate of the gateway for that connection
  *   video(user, on), audio(user, on)
  */
 export class Wire {
-  #url;
+  /** Who makes the offer for what others send: here it is the page. */
+  gatewayOffers = false;
+  iceServers = [];
+  #line;
   #listener;
-  #socket = null;
-  #timer = 0;
-  #pause = firstPause;
-  #wanted = false;
 
   constructor(url, listener) {
-    this.#url = url;
     this.#listener = listener;
-    addEventListener("online", () => this.#hurry());
+    this.#line = new Line(url, {
+      open: () => listener.open(),
+      lost: (pause) => listener.lost(pause),
+      heard: (message) => this.#heard(message),
+    });
   }
 
   open() {
-    this.#wanted = true;
-    this.#pause = firstPause;
-    this.#dial();
+    this.#line.open();
   }
 
   close() {
-    this.#wanted = false;
-    clearTimeout(this.#timer);
-    const socket = this.#socket;
-    this.#socket = null;
-    socket?.close();
+    this.#line.close();
   }
 
-  /** Gives the socket up and dials another. */
   again() {
-    this.#socket?.close();
+    this.#line.again();
   }
 
   join({ user, room, video, audio }) {
-    this.#send({ id: "joinRoom", token: "", userId: user, communityId: "0", roomId: room, video, audio });
+    this.#line.send({ id: "joinRoom", token: "", userId: user, communityId: "0", roomId: room, video, audio });
   }
 
   leave() {
-    this.#send({ id: "leaveRoom" });
+    this.#line.send({ id: "leaveRoom" });
   }
 
   offer(user, sdp) {
-    this.#send({ id: "receiveVideoFrom", userId: user, sdpOffer: sdp });
+    this.#line.send({ id: "receiveVideoFrom", userId: user, sdpOffer: sdp });
   }
 
   trickle(user, { candidate, sdpMid, sdpMLineIndex }) {
-    this.#send({ id: "onIceCandidate", userId: user, candidate: { candidate, sdpMid, sdpMLineIndex } });
+    this.#line.send({ id: "onIceCandidate", userId: user, candidate: { candidate, sdpMid, sdpMLineIndex } });
   }
 
   videoState(user, video) {
-    this.#send({ id: "videoStateFrom", userId: user, video });
+    this.#line.send({ id: "videoStateFrom", userId: user, video });
   }
 
   audioState(user, audio) {
-    this.#send({ id: "audioStateFrom", userId: user, audio });
+    this.#line.send({ id: "audioStateFrom", userId: user, audio });
   }
 
-  #send(message) {
-    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
-  }
-
-  #dial() {
-    const socket = new WebSocket(this.#url);
-    this.#socket = socket;
-    socket.onopen = () => socket === this.#socket && this.#listener.open();
-    socket.onmessage = ({ data }) => socket === this.#socket && this.#hear(data);
-    socket.onclose = () => {
-      if (socket !== this.#socket) return;
-      this.#socket = null;
-      this.#redial();
-    };
-  }
-
-  // A little chance in each pause keeps a crowd that lost its gateway at one
-  // moment from coming back at one moment.
-  #redial() {
-    if (!this.#wanted) return;
-    const pause = this.#pause * (0.75 + Math.random() / 2);
-    this.#pause = Math.min(this.#pause * 2, longestPause);
-    this.#timer = setTimeout(() => this.#dial(), pause);
-    this.#listener.lost(pause);
-  }
-
-  // The network is back: why wait for the timer.
-  #hurry() {
-    if (!this.#wanted || this.#socket) return;
-    clearTimeout(this.#timer);
-    this.#dial();
-  }
-
-  #hear(text) {
-    let m;
-    try {
-      m = JSON.parse(text);
-    } catch {
-      console.warn("The gateway sent something that is not JSON.");
-      return;
-    }
+  #heard(m) {
     switch (m.id) {
-      case "existingParticipants":
-        this.#pause = firstPause;
-        return this.#listener.joined(m.members.map(memberOf));
+      case "existingParticipants": return this.#joined(m.members.map(memberOf));
       case "limitJoinAnswer": return this.#listener.full();
-      case "newParticipantArrived": return this.#listener.arrived(memberOf(m.member));
+      case "newParticipantArrived": return this.#arrived(memberOf(m.member));
       case "participantLeft": return this.#listener.left(m.userId);
-      case "receiveVideoAnswer": return this.#listener.answered(m.userId, m.sdpAnswer);
-      case "iceCandidate": return this.#listener.found(m.userId, m.candidate);
+      case "receiveVideoAnswer": return this.#listener.answered(m.userId, m.sdpAnswer, "cam");
+      case "iceCandidate": return this.#listener.found(m.userId, m.candidate, "cam");
       case "videoStateAnswer": return this.#listener.video(m.userId, m.video);
       case "audioStateAnswer": return this.#listener.audio(m.userId, m.audio);
       default: console.warn(`The gateway sent an unknown message: ${m.id}`);
     }
   }
+
+  // Feeds are not announced in this dialect: whoever is there can be asked for.
+  #joined(members) {
+    this.#line.settled();
+    this.#listener.joined(members, {});
+    for (const { user } of members) this.#listener.feed(user, "cam");
+  }
+
+  #arrived(member) {
+    this.#listener.arrived(member);
+    this.#listener.feed(member.user, "cam");
+  }
 }
 
 function memberOf({ userId, video, audio }) {
-  return { user: userId, video, audio };
+  return { user: userId, name: "", video, audio }; // the dialect has no names
 }
