@@ -269,6 +269,16 @@ func (h *Hub) find(t TenantID, id RoomID) (*room, error) {
 	return nil, Errorf(NoSuchRoom, "no room %s", id)
 }
 
+// Look gives a room as a newcomer would be told of it.
+func (h *Hub) Look(ctx context.Context, t TenantID, id RoomID) (RoomState, error) {
+	r, err := h.find(t, id)
+	if err != nil {
+		return RoomState{}, err
+	}
+	done, err := r.send(ctx, message{look: true})
+	return done.state, err
+}
+
 // acquire gives a room to somebody about to enter it: it does not end before the
 // matching release, or vacate if they got a seat. A missing room is made if
 // create says how.

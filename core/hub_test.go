@@ -340,6 +340,30 @@ func TestReclaim(t *testing.T) {
 	})
 }
 
+// licence lets in two at a time.
+type licence struct{}
+
+func (licence) Authorize(_ context.Context, c Credentials) (Grant, error) {
+	return Grant{User: c.User, MaxUsers: 2}, nil
+}
+
+func TestLicenceLimitsWhoIsOnline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := NewHub(HubConfig{Plane: &fakeMedia{}, Auth: licence{}, Observer: quiet{}})
+		ann, ben, cay := h.client(t), h.client(t), h.client(t)
+		hello := func(u UserID) Hello { return Hello{Cred: Credentials{User: u}, Online: Cut} }
+		want(t, ann.asks(hello("ann")), "[Welcome]")
+		want(t, ben.asks(hello("ben")), "[Welcome]")
+		want(t, cay.asks(hello("cay")), "[refused too_many]")
+		want(t, cay.asks(hello("ben")), "[Welcome]") // takes a place that counts already
+		ann.Close()
+		want(t, ben.asks(hello("dan")), "[Welcome]")
+		for _, c := range []*client{ann, ben, cay} {
+			c.Close()
+		}
+	})
+}
+
 func TestTenantsNeverMeet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(quiet{})

@@ -57,8 +57,8 @@ type news struct {
 	event Event
 }
 
-// message is what a room handles: one of a command, news from media, or a person
-// who has to go.
+// message is what a room handles: one of a command, news from media, a person who
+// has to go, or a look.
 type message struct {
 	from *person
 	ref  Ref
@@ -69,6 +69,7 @@ type message struct {
 
 	media MediaEvent
 	evict *person
+	look  bool // say what a newcomer would be told
 
 	done chan<- handled
 }
@@ -79,6 +80,7 @@ type handled struct {
 	skipped bool // it concerned nobody here
 	result  Result
 	err     error
+	state   RoomState // where it was looked at
 }
 
 func newRoom(h *Hub, t TenantID, host UserID, c Open, main *room) *room {
@@ -167,6 +169,8 @@ func (r *room) handle(m message) (done handled) {
 		if s := r.mine(m.evict); s != nil {
 			r.leave(s)
 		}
+	case m.look:
+		done.state = r.state()
 	case m.ifMine && !r.concerns(m):
 		done.skipped = true
 	default:

@@ -9,6 +9,7 @@
 //
 //	ann > (gone)     the connection breaks
 //	house > (drain)  the house takes no new calls
+//	r1 > (look)      how room r1 stands now goes on the tape
 //
 // The file "room" is the tape: what the rooms were asked, whoever asked and in
 // whatever dialect. Every telling of a story must leave the same tape.
@@ -169,6 +170,8 @@ func (st *stage) play(line string) {
 		close(st.person(name).in)
 	case "(drain)":
 		st.hub.Drain()
+	case "(look)":
+		st.look(core.RoomID(name))
 	default:
 		st.person(name).in <- []byte(frame)
 	}
@@ -178,6 +181,20 @@ func (st *stage) play(line string) {
 			fmt.Fprintf(&st.told, "%s < %s\n", name, <-p.out)
 		}
 	}
+}
+
+// look writes a member's view of a room on the tape.
+func (st *stage) look(id core.RoomID) {
+	room, err := st.hub.Look(st.ctx, "", id)
+	if err != nil {
+		st.tape.write(fmt.Sprintf("%s is not there: %v", id, err))
+		return
+	}
+	var people []string
+	for _, m := range room.Members {
+		people = append(people, fmt.Sprintf("%s host=%t video=%t audio=%t publishing=%t", m.User, m.Host, m.Video, m.Audio, m.Publishing))
+	}
+	st.tape.write(fmt.Sprintf("%s has %s", id, strings.Join(people, "; ")))
 }
 
 // person gives somebody's connection, which is made when they first do something.
