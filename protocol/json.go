@@ -92,6 +92,17 @@ func Missing(field string) error {
 	return core.Errorf(core.Missing, "field %q is missing", field)
 }
 
+// Need refuses a request that lacks a field it must have. Names and values come in
+// turn; the first that is empty is named.
+func Need(pairs ...Text) error {
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] == "" {
+			return Missing(string(pairs[i]))
+		}
+	}
+	return nil
+}
+
 func malformed(msg string, cause error) error {
 	return &core.Error{Code: core.Malformed, Msg: msg, Cause: cause}
 }

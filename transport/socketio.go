@@ -64,6 +64,7 @@ func (c SocketIO) Framing(e *Edge, d protocol.Dialect) http.Handler {
 	for _, name := range []string{"socket.io.js", "socket.io.min.js"} {
 		if script := clientScript(c.Client, name, "socket.io.js"); script != nil {
 			r.Get("/"+name, e.crossOrigin(script))
+			r.Head("/"+name, e.crossOrigin(script))
 			continue
 		}
 		e.config.Log.Warn("a script that pages load is not there", "name", name)

@@ -166,6 +166,7 @@ func TestEngineIORequests(t *testing.T) {
 		{"GET", "/socket.io/x", 404, "404 page not found\n"},
 		{"GET", "/socket.io/socket.io.js", 200, "js"},
 		{"GET", "/socket.io/socket.io.min.js", 200, "js"},
+		{"HEAD", "/socket.io/socket.io.min.js", 200, ""},
 		{"GET", "/socket.io/socket.io.esm.js", 404, "404 page not found\n"},
 	}
 	synctest.Test(t, func(t *testing.T) {

@@ -54,8 +54,8 @@ func inRoom(to func(core.RoomID) core.Command) protocol.Decoder {
 	return protocol.On(func(f struct {
 		Room protocol.Text `json:"roomId"`
 	}) (core.Command, error) {
-		if f.Room == "" {
-			return nil, protocol.Missing("roomId")
+		if err := protocol.Need("roomId", f.Room); err != nil {
+			return nil, err
 		}
 		return to(core.RoomID(f.Room)), nil
 	})
@@ -73,11 +73,8 @@ func register(f struct {
 	Device protocol.Text `json:"device"`
 	Forced protocol.Flag `json:"forced"`
 }) (core.Command, error) {
-	switch {
-	case f.Tenant == "":
-		return nil, protocol.Missing("cpCode")
-	case f.Key == "":
-		return nil, protocol.Missing("authKey")
+	if err := protocol.Need("cpCode", f.Tenant, "authKey", f.Key); err != nil {
+		return nil, err
 	}
 	online := core.Reclaim
 	if f.Forced.Or(false) {
@@ -147,11 +144,8 @@ func subscribe(f struct {
 	Video  protocol.Flag `json:"video"`
 	Audio  protocol.Flag `json:"audio"`
 }) (core.Command, error) {
-	switch {
-	case f.Room == "":
-		return nil, protocol.Missing("roomId")
-	case f.Target == "":
-		return nil, protocol.Missing("target")
+	if err := protocol.Need("roomId", f.Room, "target", f.Target); err != nil {
+		return nil, err
 	}
 	return core.Subscribe{
 		Room:   core.RoomID(f.Room),
@@ -209,11 +203,8 @@ func documentShare(f struct {
 	Room  protocol.Text `json:"roomId"`
 	Image protocol.Text `json:"img"`
 }) (core.Command, error) {
-	switch {
-	case f.Room == "":
-		return nil, protocol.Missing("roomId")
-	case f.Image == "":
-		return nil, protocol.Missing("img")
+	if err := protocol.Need("roomId", f.Room, "img", f.Image); err != nil {
+		return nil, err
 	}
 	return core.Show{Room: core.RoomID(f.Room), Image: string(f.Image)}, nil
 }
@@ -308,8 +299,8 @@ func createGroup(f struct {
 	List  users         `json:"list"`
 	Title protocol.Text `json:"title"`
 }) (core.Command, error) {
-	if f.Room == "" {
-		return nil, protocol.Missing("roomId")
+	if err := protocol.Need("roomId", f.Room); err != nil {
+		return nil, err
 	}
 	return core.Group{Room: core.RoomID(f.Room), Users: f.List, Title: string(f.Title)}, nil
 }
@@ -318,11 +309,8 @@ func endGroup(f struct {
 	Room  protocol.Text `json:"roomId"`
 	Group protocol.Text `json:"groupId"`
 }) (core.Command, error) {
-	switch {
-	case f.Room == "":
-		return nil, protocol.Missing("roomId")
-	case f.Group == "":
-		return nil, protocol.Missing("groupId")
+	if err := protocol.Need("roomId", f.Room, "groupId", f.Group); err != nil {
+		return nil, err
 	}
 	return core.Ungroup{Room: core.RoomID(f.Room), Group: core.RoomID(f.Group)}, nil
 }
@@ -349,8 +337,8 @@ func kickOut(f struct {
 	Room   protocol.Text `json:"roomId"`
 	Target protocol.Text `json:"target"`
 }) (core.Command, error) {
-	if f.Target == "" {
-		return nil, protocol.Missing("target")
+	if err := protocol.Need("target", f.Target); err != nil {
+		return nil, err
 	}
 	return core.Kick{Room: core.RoomID(f.Room), User: core.UserID(f.Target)}, nil
 }
@@ -380,8 +368,8 @@ func reqCanvasImage(f struct {
 	Room   protocol.Text `json:"roomId"`
 	Target protocol.Text `json:"target"`
 }) (core.Command, error) {
-	if f.Target == "" {
-		return nil, protocol.Missing("target")
+	if err := protocol.Need("target", f.Target); err != nil {
+		return nil, err
 	}
 	return core.Cast{Room: core.RoomID(f.Room), To: core.UserID(f.Target), Topic: core.CanvasAsked}, nil
 }

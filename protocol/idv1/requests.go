@@ -19,11 +19,8 @@ func requests(roomLimit int) map[string]protocol.Decoder {
 			Video     protocol.Flag `json:"video"`
 			Audio     protocol.Flag `json:"audio"`
 		}) (core.Command, error) {
-			switch {
-			case f.User == "":
-				return nil, protocol.Missing("userId")
-			case f.Room == "":
-				return nil, protocol.Missing("roomId")
+			if err := protocol.Need("userId", f.User, "roomId", f.Room); err != nil {
+				return nil, err
 			}
 			return core.Join{
 				Room:   core.RoomID(f.Room),
@@ -38,11 +35,8 @@ func requests(roomLimit int) map[string]protocol.Decoder {
 			User protocol.Text `json:"userId"`
 			SDP  string        `json:"sdpOffer"`
 		}) (core.Command, error) {
-			switch {
-			case f.User == "":
-				return nil, protocol.Missing("userId")
-			case f.SDP == "":
-				return nil, protocol.Missing("sdpOffer")
+			if err := protocol.Need("userId", f.User, "sdpOffer", protocol.Text(f.SDP)); err != nil {
+				return nil, err
 			}
 			return core.Offer{Stream: cam(f.User), SDP: f.SDP}, nil
 		}),
