@@ -117,7 +117,7 @@ type client struct {
 	*webrtc.PeerConnection
 	s         *stage
 	connected chan struct{}
-	packets   map[webrtc.RTPCodecType]chan arrived // what comes in
+	packets   [video + 1]chan arrived // what comes in
 	reports   chan *rtcp.SenderReport
 }
 
@@ -156,7 +156,7 @@ func (s *stage) client(options ...option) *client {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	c := &client{PeerConnection: pc, s: s, connected: make(chan struct{}), packets: map[webrtc.RTPCodecType]chan arrived{
+	c := &client{PeerConnection: pc, s: s, connected: make(chan struct{}), packets: [...]chan arrived{
 		audio: make(chan arrived, 1<<14), video: make(chan arrived, 1<<14),
 	}, reports: make(chan *rtcp.SenderReport, 1<<10)}
 	var once sync.Once
@@ -187,7 +187,7 @@ func (s *stage) client(options ...option) *client {
 			if err != nil {
 				return
 			}
-			c.packets[t.Kind()] <- arrived{t.StreamID(), p}
+			c.packets[kindOf(t.Kind())] <- arrived{t.StreamID(), p}
 		}
 	})
 	s.t.Cleanup(func() {
@@ -295,13 +295,13 @@ func (c *client) up(leg core.Leg) {
 }
 
 // next gives the next packet of a kind that comes in.
-func (c *client) next(kind webrtc.RTPCodecType) arrived {
+func (c *client) next(k kind) arrived {
 	c.s.t.Helper()
 	select {
-	case p := <-c.packets[kind]:
+	case p := <-c.packets[k]:
 		return p
 	case <-c.s.ctx.Done():
-		c.s.t.Fatalf("no %v packet came", kind)
+		c.s.t.Fatalf("no %v packet came", k)
 		return arrived{}
 	}
 }
@@ -317,10 +317,12 @@ type camera struct {
 	stop         func()
 }
 
-const (
-	audio = webrtc.RTPCodecTypeAudio
-	video = webrtc.RTPCodecTypeVideo
-)
+func kindOf(k webrtc.RTPCodecType) kind {
+	if k == webrtc.RTPCodecTypeVideo {
+		return video
+	}
+	return audio
+}
 
 // payload has the count of a packet after two bytes of VP8.
 func payload(mark byte, key bool, count uint32) []byte {
@@ -331,7 +333,7 @@ func payload(mark byte, key bool, count uint32) []byte {
 	return binary.BigEndian.AppendUint32([]byte{0x10, delta, mark}, count)
 }
 
-func isKey(p *rtp.Packet) bool     { return beginsKeyframe(p.Payload) }
+func isKey(p *rtp.Packet) bool     { key, _ := beginsKeyframe(p.Payload); return key }
 func markOf(p *rtp.Packet) byte    { return p.Payload[2] }
 func countOf(p *rtp.Packet) uint32 { return binary.BigEndian.Uint32(p.Payload[3:]) }
 
@@ -415,7 +417,7 @@ func (c *camera) roll(seq uint16, stamp uint32) {
 func (s *stage) viewer(options ...option) *client {
 	s.t.Helper()
 	c := s.client(options...)
-	for _, kind := range []webrtc.RTPCodecType{audio, video} {
+	for _, kind := range []webrtc.RTPCodecType{webrtc.RTPCodecTypeAudio, webrtc.RTPCodecTypeVideo} {
 		if _, err := c.AddTransceiverFromKind(kind, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}); err != nil {
 			s.t.Fatal(err)
 		}

@@ -4,17 +4,19 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
-	"github.com/pion/webrtc/v4"
+	"github.com/pion/sdp/v3"
 )
 
 // Bounds of a session description (RFC 8866). Browsers' have 2 m-lines and about
-// 7 KB; Pion takes most of a second over one with thousands.
+// 7 KB; parsers take most of a second over one with thousands.
 const (
 	maxSDP      = 128 << 10
 	maxSections = 8
 	maxLines    = 256 // in a section
+	maxLayers   = 3   // of simulcast
 )
 
 var (
@@ -23,213 +25,331 @@ var (
 	errSDPLines    = fmt.Errorf("SDP has more than %d lines in a section", maxLines)
 	errSDPEmpty    = errors.New("SDP has no audio and no video")
 	errSDPIdentity = errors.New("SDP lacks an ICE ufrag or a DTLS fingerprint")
+	errSDPForm     = errors.New("SDP cannot be parsed")
+	errSDPMid      = errors.New("SDP has two sections and they have no mid")
 	errNotSending  = errors.New("offer does not send: publishing needs a sendonly or sendrecv m-line")
 	errNotTaking   = errors.New("offer does not receive: subscribing needs a recvonly or sendrecv m-line")
 	errNoCodec     = errors.New("SDP has neither Opus nor VP8")
 )
 
-// description is an SDP that passed, made fit for Pion.
+// kind is what an m-line carries.
+type kind uint8
+
+const (
+	neither kind = iota
+	audio
+	video
+)
+
+func (k kind) String() string { return [...]string{"neither", "audio", "video"}[k] }
+
+// description is what a client's SDP says that matters here. What this plane never
+// takes it leaves out: candidates (see room.Trickle), data channels, and codecs
+// other than the room's.
 type description struct {
-	sdp                string
-	ufrag, fingerprint string // the first of each
-	sections           []section
+	ufrag        string
+	fingerprints []certificateHash
+	active       bool // the client will be the DTLS client (RFC 5763), or may be
+	sections     []section
 }
+
+// certificateHash is the hash of a certificate (RFC 8122).
+type certificateHash struct{ algorithm, value string }
 
 // section is an m-line and what belongs to it.
 type section struct {
-	kind      webrtc.RTPCodecType // zero unless audio or video
-	direction webrtc.RTPTransceiverDirection
-	usable    bool // has the room's codec
+	name    sdp.MediaName
+	kind    kind
+	mid     string
+	bundled bool // goes over the one transport (RFC 9143)
+	way     sdp.Direction
+	codec   codec // of the room; zero when the section has it not
+
+	extensions map[string]uint8 // ids of RTP header extensions (RFC 8285), by URI
+	streams    []uint32         // SSRCs of media, first of each group (RFC 5576)
+	layers     []string         // rids that are sent (RFC 8853), as they were listed
+	limit      uint64           // what the client can take, bit/s (RFC 8866 section 5.8); 0 when it does not say
 }
 
-// has reports whether there is an audio or video section with the room's codec
-// that goes one of the ways.
-func (d *description) has(kind webrtc.RTPCodecType, ways ...webrtc.RTPTransceiverDirection) bool {
-	for _, s := range d.sections {
-		if s.kind == kind && s.usable && slices.Contains(ways, s.direction) {
-			return true
+// codec is the room's codec as one side numbers it.
+type codec struct {
+	payload uint8
+	repair  uint8 // payload type of its RTX (RFC 4588); 0 when there is none
+	// Feedback that was offered (RFC 4585).
+	nack, pli, fir, congestion, remb bool
+}
+
+func (s *section) usable() bool { return s.codec.payload != 0 && s.bundled }
+
+// find gives the first usable section of a kind that goes one of the ways.
+func (d *description) find(k kind, ways ...sdp.Direction) *section {
+	for i := range d.sections {
+		if s := &d.sections[i]; s.kind == k && s.usable() && slices.Contains(ways, s.way) {
+			return s
 		}
 	}
-	return false
+	return nil
 }
 
 // isSame reports whether two descriptions are of the same connection.
 func (d *description) isSame(other *description) bool {
-	return d.ufrag == other.ufrag && d.fingerprint == other.fingerprint
+	return d.ufrag == other.ufrag && slices.Equal(d.fingerprints, other.fingerprints)
 }
 
 // readUpOffer takes the offer of a publisher.
-func readUpOffer(sdp string) (*description, error) {
-	asIs := func(way webrtc.RTPTransceiverDirection) webrtc.RTPTransceiverDirection { return way }
-	return readOffer(sdp, asIs, errNotSending, webrtc.RTPTransceiverDirectionSendonly, webrtc.RTPTransceiverDirectionSendrecv)
+func readUpOffer(text string) (*description, error) {
+	return readOffer(text, errNotSending, sdp.DirectionSendOnly, sdp.DirectionSendRecv)
 }
 
-// readDownOffer takes the offer of a subscriber, as if it did not want to send,
-// which some native clients offer: an answer of sendonly fits that as well, and
-// there is nothing to drain.
-func readDownOffer(sdp string) (*description, error) {
-	return readOffer(sdp, withoutSending, errNotTaking, webrtc.RTPTransceiverDirectionRecvonly)
+// readDownOffer takes the offer of a subscriber. Some native clients offer to send
+// as well: an answer of sendonly fits that too, and there is nothing to drain.
+func readDownOffer(text string) (*description, error) {
+	return readOffer(text, errNotTaking, sdp.DirectionRecvOnly, sdp.DirectionSendRecv)
 }
 
-func withoutSending(way webrtc.RTPTransceiverDirection) webrtc.RTPTransceiverDirection {
-	switch way {
-	case webrtc.RTPTransceiverDirectionSendrecv:
-		return webrtc.RTPTransceiverDirectionRecvonly
-	case webrtc.RTPTransceiverDirectionSendonly:
-		return webrtc.RTPTransceiverDirectionInactive
-	default:
-		return way
-	}
-}
-
-// readAnswer takes the answer of a subscriber.
-func readAnswer(sdp string) (*description, error) { return readSDP(sdp, withoutSending) }
-
-func readOffer(sdp string, turn turn, wrongWay error, ways ...webrtc.RTPTransceiverDirection) (*description, error) {
-	d, err := readSDP(sdp, turn)
+func readOffer(text string, wrongWay error, ways ...sdp.Direction) (*description, error) {
+	d, err := readSDP(text)
 	if err != nil {
 		return nil, err
 	}
-	audio, video := webrtc.RTPCodecTypeAudio, webrtc.RTPCodecTypeVideo
-	if d.has(audio, ways...) || d.has(video, ways...) {
+	if d.find(audio, ways...) != nil || d.find(video, ways...) != nil {
 		return d, nil
 	}
-	for _, s := range d.sections {
-		if s.usable {
+	for i := range d.sections {
+		if d.sections[i].usable() {
 			return nil, wrongWay
 		}
 	}
 	return nil, errNoCodec
 }
 
-// turn gives the direction to take a section for.
-type turn func(webrtc.RTPTransceiverDirection) webrtc.RTPTransceiverDirection
-
-// readSDP checks a description and leaves out of it what this plane never takes:
-// candidates (see room.Trickle), simulcast, repair streams (see codecs), and data
-// channels, whose section is turned off. Each section says its direction, which
-// Pion wants of it.
-func readSDP(sdp string, turn turn) (*description, error) {
-	if len(sdp) > maxSDP {
-		return nil, errSDPSize
+// readSDP reads a description, and does so in little time whatever it is.
+func readSDP(text string) (*description, error) {
+	if err := bounded(text); err != nil {
+		return nil, err
 	}
-	if strings.Count(sdp, "\nm=") > maxSections {
-		return nil, errSDPSections
+	var parsed sdp.SessionDescription
+	if err := parsed.UnmarshalString(text); err != nil {
+		return nil, fmt.Errorf("%w: %w", errSDPForm, err)
 	}
-	d := &description{}
-	var (
-		out     strings.Builder
-		lines   int
-		session = section{direction: webrtc.RTPTransceiverDirectionSendrecv}
-		current = &session
-		extra   = extraStreams(sdp)
-	)
-	finish := func() {
-		if current != &session {
-			current.direction = turn(current.direction)
-			fmt.Fprintf(&out, "a=%s\r\n", current.direction)
+	d := &description{active: true}
+	d.identify(parsed.Attributes)
+	session := sdp.DirectionSendRecv
+	for _, a := range parsed.Attributes {
+		if way, err := sdp.NewDirection(a.Key); err == nil {
+			session = way
 		}
 	}
-	for line := range strings.Lines(sdp) {
-		if line = strings.TrimRight(line, "\r\n"); line == "" {
-			continue
-		}
-		if lines++; lines > maxLines {
-			return nil, errSDPLines
-		}
-		if m, ok := strings.CutPrefix(line, "m="); ok {
-			finish()
-			lines = 0
-			d.sections = append(d.sections, section{kind: kindOf(m), direction: session.direction})
-			current = &d.sections[len(d.sections)-1]
-			line = closeData(line)
-		} else if !current.read(line, d) || slices.Contains(extra, ssrcOf(line)) {
-			continue
-		}
-		out.WriteString(line)
-		out.WriteString("\r\n")
+	bundle, _ := parsed.Attribute("group")
+	for _, m := range parsed.MediaDescriptions {
+		d.identify(m.Attributes)
+		d.sections = append(d.sections, readSection(m, session))
 	}
-	finish()
-	d.sdp = out.String()
-	return d, d.check()
+	return d, d.check(strings.Fields(bundle))
 }
 
-func (d *description) check() error {
-	if d.ufrag == "" || d.fingerprint == "" {
-		return errSDPIdentity
+// bounded refuses what would take long to parse.
+func bounded(text string) error {
+	if len(text) > maxSDP {
+		return errSDPSize
 	}
-	media := false
-	for _, s := range d.sections {
-		media = media || s.kind != 0
-	}
-	if !media {
-		return errSDPEmpty
+	sections, lines := 0, 0
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "m=") {
+			sections++
+			lines = 0
+		}
+		lines++
+		switch {
+		case sections > maxSections:
+			return errSDPSections
+		case lines > maxLines:
+			return errSDPLines
+		}
 	}
 	return nil
 }
 
-// read takes note of a line and reports whether to keep it.
-func (s *section) read(line string, d *description) bool {
-	key, value, _ := strings.Cut(line, ":")
-	switch key {
-	case "a=sendrecv", "a=sendonly", "a=recvonly", "a=inactive":
-		s.direction = webrtc.NewRTPTransceiverDirection(line[len("a="):])
-		return false
-	case "a=ice-ufrag":
-		if d.ufrag == "" {
-			d.ufrag = strings.TrimSpace(value)
-		}
-	case "a=fingerprint":
-		if d.fingerprint == "" {
-			d.fingerprint = strings.ToLower(strings.TrimSpace(value))
-		}
-	case "a=rtpmap":
-		_, codec, _ := strings.Cut(value, " ")
-		codec = strings.ToLower(strings.TrimSpace(codec))
-		s.usable = s.usable || s.kind == webrtc.RTPCodecTypeAudio && codec == "opus/48000/2" ||
-			s.kind == webrtc.RTPCodecTypeVideo && codec == "vp8/90000"
-	case "a=candidate", "a=end-of-candidates", "a=simulcast", "a=rid", "a=ssrc-group":
-		return false
-	}
-	return true
-}
-
-// extraStreams gives the SSRCs that a group (RFC 5576) has besides its first: of
-// retransmission, error correction or further layers.
-func extraStreams(sdp string) []string {
-	var all []string
-	for rest := sdp; ; {
-		var found bool
-		if _, rest, found = strings.Cut(rest, "\na=ssrc-group:"); !found {
-			return all
-		}
-		line, _, _ := strings.Cut(rest, "\n")
-		if ssrcs := strings.Fields(line); len(ssrcs) > 2 {
-			all = append(all, ssrcs[2:min(len(ssrcs), 2+maxSections)]...)
+// identify notes by what the client is known. The first of each counts.
+func (d *description) identify(attributes []sdp.Attribute) {
+	known := len(d.fingerprints) > 0
+	for _, a := range attributes {
+		switch a.Key {
+		case "ice-ufrag":
+			if d.ufrag == "" {
+				d.ufrag = a.Value
+			}
+		case "fingerprint":
+			if algorithm, value, ok := strings.Cut(a.Value, " "); ok && !known {
+				d.fingerprints = append(d.fingerprints, certificateHash{strings.ToLower(algorithm), strings.ToLower(strings.TrimSpace(value))})
+			}
+		case "setup":
+			d.active = a.Value != "passive"
 		}
 	}
 }
 
-// ssrcOf is the SSRC that a line is about; empty when it is about none.
-func ssrcOf(line string) string {
-	rest, ok := strings.CutPrefix(line, "a=ssrc:")
-	if !ok {
-		return ""
+// check refuses what no connection can be made of, and finds the sections that
+// share the transport: those in the bundle, or the first where there is none.
+func (d *description) check(group []string) error {
+	if d.ufrag == "" || len(d.fingerprints) == 0 {
+		return errSDPIdentity
 	}
-	ssrc, _, _ := strings.Cut(rest, " ")
-	return ssrc
+	media, first, nameless := false, true, 0
+	for i := range d.sections {
+		s := &d.sections[i]
+		if s.mid == "" {
+			nameless++
+		}
+		if s.kind == neither {
+			continue
+		}
+		media = true
+		if len(group) > 0 && group[0] == "BUNDLE" {
+			s.bundled = slices.Contains(group[1:], s.mid)
+		} else {
+			s.bundled = first
+		}
+		first = false
+	}
+	switch {
+	case !media:
+		return errSDPEmpty
+	case nameless > 0 && len(d.sections) > 1:
+		return errSDPMid
+	}
+	return nil
 }
 
-func kindOf(m string) webrtc.RTPCodecType {
-	kind, _, _ := strings.Cut(m, " ")
-	return webrtc.NewRTPCodecType(kind)
+func readSection(m *sdp.MediaDescription, way sdp.Direction) section {
+	s := section{name: m.MediaName, way: way, extensions: make(map[string]uint8)}
+	switch m.MediaName.Media {
+	case "audio":
+		s.kind = audio
+	case "video":
+		s.kind = video
+	}
+	for _, b := range m.Bandwidth {
+		s.readLimit(b)
+	}
+	var repairs []uint32
+	for _, a := range m.Attributes {
+		if way, err := sdp.NewDirection(a.Key); err == nil {
+			s.way = way
+		}
+		switch a.Key {
+		case "mid":
+			s.mid = a.Value
+		case "extmap":
+			s.readExtension(a.Value)
+		case "rid":
+			if f := strings.Fields(a.Value); len(f) > 1 && f[1] == "send" && len(s.layers) < maxLayers {
+				s.layers = append(s.layers, f[0])
+			}
+		case "ssrc-group":
+			// What a group has besides its first is of retransmission or error correction.
+			if f := strings.Fields(a.Value); len(f) > 2 {
+				repairs = append(repairs, ssrcs(f[2:])...)
+			}
+		}
+	}
+	for _, a := range m.Attributes {
+		if a.Key == "ssrc" {
+			for _, ssrc := range ssrcs(strings.Fields(a.Value)[:min(1, len(strings.Fields(a.Value)))]) {
+				if !slices.Contains(repairs, ssrc) && !slices.Contains(s.streams, ssrc) {
+					s.streams = append(s.streams, ssrc)
+				}
+			}
+		}
+	}
+	if s.kind != neither && m.MediaName.Port.Value != 0 {
+		s.readCodec(m.Attributes)
+	}
+	return s
 }
 
-// closeData turns an m-line of data channels off (port 0, RFC 3264 section 6).
-func closeData(line string) string {
-	fields := strings.SplitN(line, " ", 3)
-	if len(fields) < 3 || fields[0] != "m=application" {
-		return line
+func ssrcs(fields []string) []uint32 {
+	var all []uint32
+	for _, f := range fields {
+		if n, err := strconv.ParseUint(f, 10, 32); err == nil {
+			all = append(all, uint32(n))
+		}
 	}
-	return fields[0] + " 0 " + fields[2]
+	return all
+}
+
+func (s *section) readLimit(b sdp.Bandwidth) {
+	switch b.Type {
+	case "TIAS": // RFC 3890, without the headers below RTP
+		s.limit = b.Bandwidth
+	case "AS": // kbit/s
+		if s.limit == 0 && b.Bandwidth < 1<<32 {
+			s.limit = b.Bandwidth * 1000
+		}
+	}
+}
+
+// readExtension takes "3 uri" or "3/recvonly uri" (RFC 8285 section 5), if the
+// one-byte form can carry it.
+func (s *section) readExtension(value string) {
+	id, uri, _ := strings.Cut(value, " ")
+	id, _, _ = strings.Cut(id, "/")
+	uri, _, _ = strings.Cut(uri, " ")
+	if n, err := strconv.ParseUint(id, 10, 8); err == nil && n >= 1 && n <= 14 {
+		s.extensions[uri] = uint8(n)
+	}
+}
+
+// encodings are the room's codecs as rtpmap names them (RFC 7587, RFC 7741).
+var encodings = [...]string{audio: "opus/48000/2", video: "vp8/90000"}
+
+// readCodec finds the room's codec among those of the section.
+func (s *section) readCodec(attributes []sdp.Attribute) {
+	repairs := make(map[uint8]bool)
+	for _, a := range attributes {
+		if a.Key != "rtpmap" {
+			continue
+		}
+		pt, name, _ := strings.Cut(a.Value, " ")
+		n, err := strconv.ParseUint(pt, 10, 8)
+		if err != nil || n == 0 || n > 127 || !slices.Contains(s.name.Formats, pt) {
+			continue
+		}
+		switch name = strings.ToLower(strings.TrimSpace(name)); {
+		case name == encodings[s.kind] && s.codec.payload == 0:
+			s.codec.payload = uint8(n)
+		case name == "rtx/90000":
+			repairs[uint8(n)] = true
+		}
+	}
+	if s.codec.payload == 0 {
+		return
+	}
+	mine := strconv.Itoa(int(s.codec.payload))
+	for _, a := range attributes {
+		pt, value, _ := strings.Cut(a.Value, " ")
+		switch {
+		case a.Key == "fmtp" && strings.TrimSpace(value) == "apt="+mine:
+			if n, err := strconv.ParseUint(pt, 10, 8); err == nil && repairs[uint8(n)] {
+				s.codec.repair = uint8(n)
+			}
+		case a.Key == "rtcp-fb" && (pt == mine || pt == "*"):
+			s.codec.readFeedback(strings.TrimSpace(value))
+		}
+	}
+}
+
+func (c *codec) readFeedback(value string) {
+	switch value {
+	case "nack":
+		c.nack = true
+	case "nack pli":
+		c.pli = true
+	case "ccm fir":
+		c.fir = true
+	case "transport-cc":
+		c.congestion = true
+	case "goog-remb":
+		c.remb = true
+	}
 }

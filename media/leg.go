@@ -2,15 +2,16 @@ package media
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
-	"runtime"
+	"math/rand/v2"
 	"runtime/debug"
-	"strings"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/pion/webrtc/v4"
+	"github.com/pion/rtcp"
+	"github.com/pion/sdp/v3"
 
 	"confgate/core"
 )
@@ -18,7 +19,6 @@ import (
 var (
 	errBehind   = errors.New("connection was given more work than it can do")
 	errEnded    = errors.New("connection has ended")
-	errGather   = errors.New("local candidates could not be gathered")
 	errICE      = errors.New("ICE failed: no way between the client and the media port, or the client went away")
 	errDTLS     = errors.New("DTLS failed")
 	errNoOffer  = errors.New("no offer was made on this connection")
@@ -27,21 +27,21 @@ var (
 	errPatience = errors.New("client did not connect in time")
 )
 
-// gatherTime bounds what is instant, as the sockets are open already.
-const gatherTime = 5 * time.Second
-
-// leg is one PeerConnection. What is asked of it, and what Pion has to say, goes
-// through its queue, so that it is never worked on by two at a time.
+// leg is one connection with a client. What is asked of it, and what its link has
+// to say, goes through its queue, so that it is never worked on by two at a time.
 type leg struct {
 	room  *room
 	log   *slog.Logger
 	name  name
 	dir   int // uplink or downlink
 	feed  *feed
+	link  *link
 	queue queue
-	crew  crew          // those who read from the connection
+	crew  crew          // the goroutine that shakes hands
 	ended chan struct{} // closed when the leg is to end, so that nothing waits on
 	began atomic.Bool   // the first RTP packet has come through
+
+	reception *reception // nil on a downlink
 
 	talking atomic.Bool // the client speaks, as far as known
 
@@ -49,11 +49,15 @@ type leg struct {
 	n      uint64
 	client *description // of whom the connection is with; nil until known
 
-	// Owned by the queue. pc is set once, before anything that reads it elsewhere.
+	feedback sync.Mutex // for who takes the client's reports
+	sending  []*outlet  // those attached; guarded by feedback
+
+	// Owned by the queue.
 	id        core.Leg
-	pc        *webrtc.PeerConnection
+	session   uint64 // of our descriptions (RFC 8866 section 5.2)
+	version   uint64
 	outlets   []*outlet
-	offered   bool
+	parts     []part // that were offered by us
 	connected bool
 	flowing   bool
 	patience  *time.Timer
@@ -66,7 +70,12 @@ func newLeg(r *room, f *feed, id core.Leg) *leg {
 	l := &leg{
 		room: r, name: nameOf(id), dir: direction(id), feed: f, ended: make(chan struct{}),
 		log: r.log.With("owner", id.Owner, "of", id.Stream.User, "source", id.Stream.Source),
-		n:   id.N, id: id,
+		n:   id.N, id: id, session: rand.Uint64() >> 2,
+	}
+	l.link = newLink(r.plane, l)
+	if l.dir == uplink {
+		l.reception = &reception{leg: l, ssrc: rand.Uint32()}
+		r.plane.watch(l)
 	}
 	l.queue.rescue = l.rescue
 	r.plane.legs.Add(1)
@@ -139,15 +148,13 @@ func (l *leg) rescue() {
 // accept answers the client's offer.
 func (l *leg) accept(id core.Leg, ref core.Ref, d *description) {
 	l.id = id
-	sdp, err := l.negotiate(func() error { return l.take(webrtc.SDPTypeOffer, d) }, func() (webrtc.SessionDescription, error) {
-		return l.pc.CreateAnswer(nil)
-	})
+	answer, parts, err := l.negotiate(d)
 	if err != nil {
 		l.discard()
 		l.tell(core.Accepted{Leg: id, Ref: ref, Err: err})
 		return
 	}
-	l.tell(core.Accepted{Leg: id, Ref: ref, Answer: sdp, Candidates: candidatesOf(sdp)})
+	l.tell(core.Accepted{Leg: id, Ref: ref, Answer: answer, Candidates: l.candidatesOf(parts)})
 	if l.connected { // renegotiated: the leg's new name has not heard it yet
 		l.attach()
 		l.tell(core.Connected{Leg: id})
@@ -157,166 +164,166 @@ func (l *leg) accept(id core.Leg, ref core.Ref, d *description) {
 	}
 }
 
-// offer makes an offer of what is wanted.
-func (l *leg) offer(ref core.Ref, video, audio bool) {
-	add := func() error {
-		if !video && !audio {
-			return errNothing
-		}
-		return errors.Join(l.addOutlet(webrtc.RTPCodecTypeAudio, audio), l.addOutlet(webrtc.RTPCodecTypeVideo, video))
+// negotiate works out our side of a client's offer.
+func (l *leg) negotiate(d *description) (answer string, parts []part, err error) {
+	if l.hasEnded() {
+		return "", nil, errEnded
 	}
-	sdp, err := l.negotiate(add, func() (webrtc.SessionDescription, error) { return l.pc.CreateOffer(nil) })
+	if l.dir == uplink {
+		parts = acceptUp(d)
+		l.reception.negotiated(parts, d.sections)
+	} else {
+		parts = l.acceptDown(d)
+	}
+	setup := "active"
+	if d.active {
+		setup = "passive"
+	}
+	if answer, err = l.describe(parts, setup); err != nil {
+		return "", nil, err
+	}
+	l.link.known(d)
+	return answer, parts, nil
+}
+
+// acceptUp takes the first picture and the first voice that a publisher offers.
+func acceptUp(d *description) []part {
+	var parts []part
+	taken := make(map[kind]bool)
+	for i := range d.sections {
+		s := &d.sections[i]
+		p := answerPart(s, upExtensions)
+		if s.usable() && !taken[s.kind] && (s.way == sdp.DirectionSendOnly || s.way == sdp.DirectionSendRecv) {
+			taken[s.kind] = true
+			p.way = sdp.DirectionRecvOnly
+			p.codec.remb = false
+			_, counted := p.extensions[sdp.TransportCCURI]
+			p.codec.congestion = p.codec.congestion && counted
+			if _, ok := p.extensions[sdp.SDESRTPStreamIDURI]; ok {
+				p.layers = s.layers
+			}
+		}
+		parts = append(parts, p)
+	}
+	return parts
+}
+
+// acceptDown sends on the first section of each kind that a subscriber offers.
+func (l *leg) acceptDown(d *description) []part {
+	var parts []part
+	var used []*outlet
+	for i := range d.sections {
+		s := &d.sections[i]
+		p := answerPart(s, downExtensions)
+		p.codec.congestion = false
+		if s.usable() && (s.way == sdp.DirectionRecvOnly || s.way == sdp.DirectionSendRecv) {
+			if o := l.outlet(s.kind); !slices.Contains(used, o) {
+				used = append(used, o)
+				o.agree(p.codec, p.extensions)
+				o.lane.limit(o, s.limit)
+				p.way, p.outlet = sdp.DirectionSendOnly, o
+			}
+		}
+		parts = append(parts, p)
+	}
+	l.keep(used)
+	return parts
+}
+
+// outlet gives the leg's outlet of a kind, and makes it if need be.
+func (l *leg) outlet(k kind) *outlet {
+	stream := ""
+	for _, o := range l.outlets {
+		if o.kind == k {
+			return o
+		}
+		stream = o.stream
+	}
+	if stream == "" {
+		stream = newStreamID()
+	}
+	o := newOutlet(l, k, stream)
+	l.outlets = append(l.outlets, o)
+	return o
+}
+
+// keep lets go of the outlets that are no longer wanted.
+func (l *leg) keep(used []*outlet) {
+	for _, o := range l.outlets {
+		if !slices.Contains(used, o) && o.attached {
+			l.detach(o)
+		}
+	}
+	l.outlets = slices.DeleteFunc(l.outlets, func(o *outlet) bool { return !slices.Contains(used, o) })
+}
+
+// offer makes an offer of what is wanted.
+func (l *leg) offer(ref core.Ref, wantVideo, wantAudio bool) {
+	var parts []part
+	for _, k := range []kind{audio, video} {
+		if k == audio && wantAudio || k == video && wantVideo {
+			o := l.outlet(k)
+			o.codec = offerCodec(k)
+			parts = append(parts, offerPart(k, len(parts), o))
+		}
+	}
+	text, err := "", errNothing
+	if len(parts) > 0 {
+		text, err = l.describe(parts, "actpass")
+	}
 	if err != nil {
 		l.discard()
 		l.tell(core.Ready{Leg: l.id, Ref: ref, Err: err})
 		return
 	}
-	l.offered = true
-	l.tell(core.Ready{Leg: l.id, Ref: ref, Offer: sdp, Candidates: candidatesOf(sdp)})
+	l.parts = parts
+	l.tell(core.Ready{Leg: l.id, Ref: ref, Offer: text, Candidates: l.candidatesOf(parts)})
 }
 
 // answer takes the client's answer. A second one changes nothing.
-func (l *leg) answer(ref core.Ref, sdp string) {
+func (l *leg) answer(ref core.Ref, text string) {
 	err := errNoOffer
-	if l.offered {
+	if l.parts != nil {
 		err = nil
-		if l.pc.SignalingState() == webrtc.SignalingStateHaveLocalOffer {
-			err = l.settle(sdp)
+		if !l.isSettled() {
+			err = l.settle(text)
 		}
 	}
 	l.tell(core.Settled{Leg: l.id, Ref: ref, Err: err})
 }
 
-func (l *leg) settle(sdp string) error {
-	d, err := readAnswer(sdp)
+func (l *leg) isSettled() bool {
+	l.room.mu.Lock()
+	defer l.room.mu.Unlock()
+	return l.client != nil
+}
+
+func (l *leg) settle(text string) error {
+	d, err := readSDP(text)
 	if err != nil {
 		return err
 	}
-	release, err := l.turn()
-	if err != nil {
-		return err
+	var used []*outlet
+	for i := range min(len(l.parts), len(d.sections)) {
+		s, o := &d.sections[i], l.parts[i].outlet
+		if s.kind != o.kind || !s.usable() || s.way != sdp.DirectionRecvOnly && s.way != sdp.DirectionSendRecv {
+			continue
+		}
+		used = append(used, o)
+		o.agree(s.codec, s.extensions)
+		o.lane.limit(o, s.limit)
 	}
-	defer release()
-	if err := l.take(webrtc.SDPTypeAnswer, d); err != nil {
-		return err
-	}
+	l.keep(used)
 	l.room.settled(l, d)
+	l.link.known(d)
 	return nil
 }
 
-// turn waits until few enough connections are being negotiated.
-func (l *leg) turn() (release func(), err error) {
-	if l.hasEnded() {
-		return nil, errEnded
-	}
-	setups := l.room.plane.setups
-	select {
-	case setups <- struct{}{}:
-		return func() { <-setups }, nil
-	case <-l.ended:
-		return nil, errEnded
-	}
-}
-
-// negotiate opens the connection if need be and gives our description, complete
-// with candidates.
-func (l *leg) negotiate(prepare func() error, describe func() (webrtc.SessionDescription, error)) (string, error) {
-	release, err := l.turn()
-	if err != nil {
-		return "", err
-	}
-	defer release()
-	if l.pc == nil {
-		if err := l.open(); err != nil {
-			return "", fmt.Errorf("open connection: %w", err)
-		}
-	}
-	if err := prepare(); err != nil {
-		return "", err
-	}
-	gathered := webrtc.GatheringCompletePromise(l.pc)
-	d, err := describe()
-	if err != nil {
-		return "", fmt.Errorf("make description: %w", err)
-	}
-	if err := l.pc.SetLocalDescription(d); err != nil {
-		return "", fmt.Errorf("set local description: %w", err)
-	}
-	timer := time.NewTimer(gatherTime)
-	defer timer.Stop()
-	select {
-	case <-gathered:
-		return l.pc.LocalDescription().SDP, nil
-	case <-l.ended:
-		return "", errEnded
-	case <-timer.C:
-		return "", errGather
-	}
-}
-
-func (l *leg) open() error {
-	api := l.room.plane.down
-	if l.dir == uplink {
-		api = l.room.plane.up
-	}
-	pc, err := api.NewPeerConnection(webrtc.Configuration{Certificates: l.room.plane.certs})
-	if err != nil {
-		return err
-	}
-	l.pc = pc
-	pc.OnConnectionStateChange(func(s webrtc.PeerConnectionState) {
-		l.queue.post(func() { l.changed(s) })
-	})
-	if l.dir == uplink {
-		pc.OnTrack(l.receive)
-	}
-	return nil
-}
-
-// take sets the client's description.
-func (l *leg) take(kind webrtc.SDPType, d *description) error {
-	if l.dir == downlink && kind == webrtc.SDPTypeOffer {
-		for _, k := range []webrtc.RTPCodecType{webrtc.RTPCodecTypeAudio, webrtc.RTPCodecTypeVideo} {
-			if err := l.addOutlet(k, d.has(k, webrtc.RTPTransceiverDirectionRecvonly)); err != nil {
-				return err
-			}
-		}
-	}
-	if err := l.pc.SetRemoteDescription(webrtc.SessionDescription{Type: kind, SDP: d.sdp}); err != nil {
-		return fmt.Errorf("set remote description: %w", err)
-	}
-	return nil
-}
-
-// addOutlet adds a track to send, if it is wanted and not there yet.
-func (l *leg) addOutlet(kind webrtc.RTPCodecType, wanted bool) error {
-	stream := newStreamID()
-	for _, o := range l.outlets {
-		stream = o.stream
-		wanted = wanted && o.kind != kind
-	}
-	if !wanted {
-		return nil
-	}
-	o := newOutlet(l, l.feed.lane(kind), stream)
-	t, err := l.pc.AddTransceiverFromTrack(o, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
-	if err != nil {
-		return fmt.Errorf("add %v track: %w", kind, err)
-	}
-	o.sender = t.Sender()
-	l.outlets = append(l.outlets, o)
-	return nil
-}
-
-// changed follows the connection's state.
-func (l *leg) changed(s webrtc.PeerConnectionState) {
-	if l.hasEnded() {
-		return
-	}
-	switch s {
-	case webrtc.PeerConnectionStateConnected:
-		if l.connected {
-			return // again, after a short absence
+// up says that the handshake is done. Any goroutine may.
+func (l *leg) up() {
+	l.queue.post(func() {
+		if l.hasEnded() || l.connected {
+			return
 		}
 		l.connected = true
 		l.patience.Stop()
@@ -327,13 +334,7 @@ func (l *leg) changed(s webrtc.PeerConnectionState) {
 			l.tell(core.Flowing{Leg: l.id})
 		}
 		l.attach()
-	case webrtc.PeerConnectionStateFailed:
-		if l.pc.ICEConnectionState() == webrtc.ICEConnectionStateFailed {
-			l.fail(errICE)
-			return
-		}
-		l.fail(errDTLS)
-	}
+	})
 }
 
 // number tells the leg from its predecessors.
@@ -346,15 +347,25 @@ func (l *leg) number() uint64 {
 // attach lets the outlets that were negotiated have packets.
 func (l *leg) attach() {
 	for _, o := range l.outlets {
-		if o.bound && !o.attached {
-			o.attached = true
-			o.lane.attach(o)
-			l.start(o.read)
+		if o.attached {
+			continue
 		}
+		o.attached = true
+		l.feedback.Lock()
+		l.sending = append(l.sending, o)
+		l.feedback.Unlock()
+		o.lane.attach(o)
 	}
 }
 
-// flow is told of each packet that comes through.
+func (l *leg) detach(o *outlet) {
+	o.lane.detach(o)
+	l.feedback.Lock()
+	defer l.feedback.Unlock()
+	l.sending = slices.DeleteFunc(l.sending, func(other *outlet) bool { return other == o })
+}
+
+// flow is told when packets come through.
 func (l *leg) flow() {
 	if l.began.Load() || !l.began.CompareAndSwap(false, true) {
 		return
@@ -367,33 +378,31 @@ func (l *leg) flow() {
 	})
 }
 
-// start runs a reader of the connection.
-func (l *leg) start(read func()) {
+// start runs a goroutine of the leg.
+func (l *leg) start(run func()) {
 	if !l.crew.join() {
 		return
 	}
 	go func() {
 		defer l.crew.leave()
 		defer l.rescue()
-		read()
+		run()
 	}()
 }
 
-// receive is Pion's goroutine for a track that the client sends.
-func (l *leg) receive(in *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
-	if !l.crew.join() {
+// sendReports sends RTCP. What cannot be sent is lost.
+func (k *link) sendReports(packets ...rtcp.Packet) {
+	keys := k.keys.Load()
+	if keys == nil || len(packets) == 0 {
 		return
 	}
-	defer l.crew.leave()
-	defer l.rescue()
-	t := newTrack(l, l.feed.lane(in.Kind()), in, receiver)
-	if !t.lane.publish(t) {
-		drain(in)
+	plain, err := rtcp.Marshal(packets)
+	if err != nil {
 		return
 	}
-	defer t.close()
-	l.start(func() { t.readReports(receiver) })
-	t.read(in)
+	if sealed, err := keys.sealReport(plain); err == nil {
+		k.send(sealed)
+	}
 }
 
 // close is the last job of the queue, and the one place where the connection ends.
@@ -402,19 +411,14 @@ func (l *leg) close() {
 	defer l.room.release(l)
 	l.patience.Stop()
 	for _, o := range l.outlets {
-		o.lane.detach(o)
+		l.detach(o)
 	}
-	if l.pc != nil {
-		watch := time.AfterFunc(closeWarning, func() {
-			stacks := make([]byte, 1<<20)
-			l.log.Error("a media connection does not close", "stacks", string(stacks[:runtime.Stack(stacks, true)]))
-		})
-		if err := l.pc.GracefulClose(); err != nil {
-			l.log.Debug("media connection closed badly", "error", err)
-		}
-		l.crew.dismiss()
-		watch.Stop()
+	if l.dir == uplink {
+		l.room.plane.unwatch(l)
+		l.reception.close()
 	}
+	l.link.close()
+	l.crew.dismiss()
 	gauge := &l.room.plane.stats.connecting[l.dir]
 	if l.connected {
 		gauge = &l.room.plane.stats.connected[l.dir]
@@ -423,36 +427,4 @@ func (l *leg) close() {
 	if l.toldTalking {
 		l.tell(core.Talked{User: l.name.owner, On: false})
 	}
-}
-
-// candidatesOf gives the candidates of a description as trickled ones. All go by
-// the first m-line that is in use, which BUNDLE shares with the others.
-func candidatesOf(sdp string) []core.Candidate {
-	var (
-		all   []core.Candidate
-		mid   string
-		ufrag string
-		index = -1 // of the section
-		first = -1 // of the first section in use
-	)
-	for line := range strings.Lines(sdp) {
-		line = strings.TrimRight(line, "\r\n")
-		key, value, _ := strings.Cut(line, ":")
-		switch {
-		case strings.HasPrefix(line, "m="):
-			if index++; first < 0 && strings.SplitN(line, " ", 3)[1] != "0" {
-				first = index
-			}
-		case key == "a=mid" && index == first:
-			mid = value
-		case key == "a=ice-ufrag" && ufrag == "":
-			ufrag = value
-		case key == "a=candidate" && strings.Fields(value)[1] == "1": // RTP; RTCP is multiplexed
-			all = append(all, core.Candidate{Line: line[len("a="):]})
-		}
-	}
-	for i := range all {
-		all[i].Mid, all[i].Index, all[i].Ufrag = mid, uint16(max(first, 0)), ufrag
-	}
-	return all
 }

@@ -1,182 +1,233 @@
 package media
 
 import (
-	"errors"
-	"strings"
+	"encoding/binary"
+	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
 	"github.com/pion/rtcp"
-	"github.com/pion/rtp"
-	"github.com/pion/webrtc/v4"
+	"github.com/pion/sdp/v3"
 )
 
-var errOtherCodec = errors.New("client takes neither Opus nor VP8")
-
-// outlet is one subscriber's copy of a lane. It implements webrtc.TrackLocal: it is
-// bound to its connection from the start, whoever publishes when.
+// outlet is one subscriber's copy of a lane. It is part of its connection from the
+// start, whoever publishes when.
 type outlet struct {
-	leg    *leg
-	lane   *lane
-	kind   webrtc.RTPCodecType
-	stream string // the msid that audio and video share
+	leg        *leg
+	lane       *lane
+	kind       kind
+	stream     string // the msid that audio and video share
+	ssrc       uint32
+	repairSSRC uint32
 
 	// Owned by the leg's queue until the lane has the outlet; constant from then on.
-	sender   *webrtc.RTPSender
-	bound    bool
+	codec    codec
+	timeID   uint8 // of the header extension abs-send-time; 0 when there is none
 	attached bool
-	writer   webrtc.TrackLocalWriter
-	ssrc     uint32
-	payload  uint8
 
-	numbers rewriter // guarded by lane.mu
+	// Guarded by lane.mu.
+	numbers rewriter
+	target  *track // that it is to send; nil when there is none
+	stale   bool   // what it sent last is too long ago to go on without a key frame
+	paused  bool
+	link    bandwidth
+	repair  uint16 // the last sequence number on repairSSRC
 
 	packets, octets atomic.Uint64 // sent, without headers
 
-	// Owned by read.
-	again  resends
-	header rtp.Header
+	again resends // guarded by leg.feedback
 }
 
-func newOutlet(l *leg, lane *lane, stream string) *outlet {
-	return &outlet{leg: l, lane: lane, kind: lane.kind, stream: stream}
-}
-
-// Bind implements webrtc.TrackLocal. Pion calls it in the leg's own call to set a
-// description.
-func (o *outlet) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, error) {
-	mime := webrtc.MimeTypeOpus
-	if o.kind == webrtc.RTPCodecTypeVideo {
-		mime = webrtc.MimeTypeVP8
+func newOutlet(l *leg, k kind, stream string) *outlet {
+	return &outlet{
+		leg: l, lane: l.feed.lane(k), kind: k, stream: stream,
+		ssrc: rand.Uint32(), repairSSRC: rand.Uint32(), repair: uint16(rand.Uint32() & 0x3fff),
 	}
-	for _, codec := range c.CodecParameters() {
-		if strings.EqualFold(codec.MimeType, mime) {
-			o.bound, o.writer = true, c.WriteStream()
-			o.ssrc, o.payload = uint32(c.SSRC()), uint8(codec.PayloadType)
-			return codec, nil
-		}
-	}
-	return webrtc.RTPCodecParameters{}, errOtherCodec
 }
 
-// Unbind implements webrtc.TrackLocal. The leg detaches its outlets itself.
-func (o *outlet) Unbind(webrtc.TrackLocalContext) error { return nil }
+// agree takes what was negotiated. The time of sending is not stamped on packets
+// that may have to be sent again as they were: no two that SRTP encrypts with one
+// number may differ (RFC 7714 section 8).
+func (o *outlet) agree(c codec, extensions map[string]uint8) {
+	o.codec = c
+	o.timeID = 0
+	if c.remb && (c.repair != 0 || !c.nack) {
+		o.timeID = extensions[sdp.ABSSendTimeURI]
+	}
+}
 
-// ID implements webrtc.TrackLocal.
-func (o *outlet) ID() string { return o.kind.String() }
+// sending is an outlet that sends: its way to the client, looked up once a burst.
+type sending struct {
+	outlet *outlet
+	batch  *batch
+	route  *path
+	keys   *keys
+	time   uint32
+}
 
-// RID implements webrtc.TrackLocal.
-func (o *outlet) RID() string { return "" }
+// begin gets ready to send. ok is false while the client cannot be reached.
+func (o *outlet) begin(b *batch, stamp uint32) (s sending, ok bool) {
+	route, keys := o.leg.link.route.Load(), o.leg.link.keys.Load()
+	return sending{o, b, route, keys, stamp}, route != nil && keys != nil
+}
 
-// StreamID implements webrtc.TrackLocal.
-func (o *outlet) StreamID() string { return o.stream }
+// count notes what was sent.
+func (o *outlet) count(packets, octets int) {
+	if packets == 0 {
+		return
+	}
+	o.packets.Add(uint64(packets))
+	o.octets.Add(uint64(octets))
+	o.leg.flow()
+}
 
-// Kind implements webrtc.TrackLocal.
-func (o *outlet) Kind() webrtc.RTPCodecType { return o.kind }
+// send gives a packet to the batch. It gives the packet's size before encryption, 0
+// when it cannot be sent, which is the affair of this connection alone.
+func (s *sending) send(p *packet, seq uint16, stamp uint32) int {
+	b := s.header(p.marker, s.outlet.codec.payload, seq, stamp, s.outlet.ssrc)
+	return s.finish(append(b, p.payload...))
+}
 
-// write sends a packet and gives its size; 0 when it could not be sent, which is
-// the affair of this connection alone.
-func (o *outlet) write(h *rtp.Header, payload []byte) int {
-	h.SSRC, h.PayloadType = o.ssrc, o.payload
-	n, err := o.writer.WriteRTP(h, payload)
-	if err != nil || n == 0 {
+// again sends a packet once more, under number: on the stream for that, or as it
+// was.
+func (s *sending) again(p *packet, seq, number uint16) int {
+	if s.outlet.codec.repair == 0 {
+		return s.send(p, seq, p.stamp)
+	}
+	b := s.header(p.marker, s.outlet.codec.repair, number, p.stamp, s.outlet.repairSSRC)
+	b = binary.BigEndian.AppendUint16(b, seq)
+	return s.finish(append(b, p.payload...))
+}
+
+// header writes an RTP header (RFC 3550 section 5.1) with the time of sending (RFC
+// 8285 section 4.2), if the client wants that.
+func (s *sending) header(marker bool, payload uint8, seq uint16, stamp, ssrc uint32) []byte {
+	b := s.batch.room()
+	first := byte(0x80)
+	if s.outlet.timeID != 0 {
+		first |= 0x10
+	}
+	if marker {
+		payload |= 0x80
+	}
+	b = append(b, first, payload)
+	b = binary.BigEndian.AppendUint16(b, seq)
+	b = binary.BigEndian.AppendUint32(b, stamp)
+	b = binary.BigEndian.AppendUint32(b, ssrc)
+	if s.outlet.timeID != 0 {
+		b = append(b, 0xbe, 0xde, 0, 1, s.outlet.timeID<<4|2, byte(s.time>>16), byte(s.time>>8), byte(s.time))
+	}
+	return b
+}
+
+func (s *sending) finish(plain []byte) int {
+	sealed, err := s.keys.seal(plain, &s.batch.header)
+	if err != nil || len(sealed) > maxSealed {
 		return 0
 	}
-	o.packets.Add(1)
-	o.octets.Add(uint64(len(payload)))
-	o.leg.flow()
-	return h.MarshalSize() + len(payload)
-}
-
-// read answers what the subscriber reports.
-func (o *outlet) read() {
-	buffer := make([]byte, maxPacket)
-	for {
-		n, _, err := o.sender.Read(buffer)
-		if isPassing(err) {
-			continue
-		}
-		if err != nil {
-			return
-		}
-		packets, err := rtcp.Unmarshal(buffer[:n])
-		if err != nil {
-			continue
-		}
-		for _, p := range packets {
-			switch p := p.(type) {
-			case *rtcp.TransportLayerNack:
-				o.resend(p, buffer)
-			case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
-				o.lane.askKeyframe()
-			}
-		}
-	}
+	s.batch.add(s.route, sealed)
+	return len(plain)
 }
 
 // resend sends again what the subscriber misses, as far as the ring still has it.
-// scratch is what the reports were read into, and free by now.
-func (o *outlet) resend(n *rtcp.TransportLayerNack, scratch []byte) {
-	now := time.Now()
+// It needs leg.feedback.
+func (o *outlet) resend(w *worker, n *rtcp.TransportLayerNack, scratch []byte) {
+	out, ok := o.begin(w.batch, sendTime(w.now))
+	if !ok || o.timeID != 0 && o.codec.repair == 0 {
+		return
+	}
 	for _, pair := range n.Nacks {
 		for _, seq := range pair.PacketList() {
 			p, ok := o.lane.sent(o, seq, scratch)
-			if !ok || !o.again.allow(seq, len(p.payload), o.octets.Load(), now) {
+			if !ok || !o.again.allow(seq, len(p.payload), o.octets.Load(), w.now) {
 				continue
 			}
-			o.header = rtp.Header{Version: 2, Marker: p.marker, SequenceNumber: seq, Timestamp: p.stamp}
-			if o.write(&o.header, p.payload) > 0 {
+			if out.again(&p, seq, o.nextRepair()) > 0 {
 				o.leg.room.plane.stats.retransmitted.Add(1)
 			}
 		}
 	}
 }
 
-// sent gives a packet as it was sent to o, its payload copied to scratch.
-func (l *lane) sent(o *outlet, seq uint16, scratch []byte) (packet, bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	index, ok := o.numbers.find(seq)
-	if !ok {
-		return packet{}, false
-	}
-	p, ok := o.numbers.source.ring.get(index)
-	if !ok {
-		return packet{}, false
-	}
-	p.payload = scratch[:copy(scratch, p.payload)]
-	p.stamp += o.numbers.shift
-	return p, true
+func (o *outlet) nextRepair() uint16 {
+	o.lane.mu.Lock()
+	defer o.lane.mu.Unlock()
+	o.repair++
+	return o.repair
 }
 
-// report tells every outlet of t's sender report in the outlet's own terms: its
-// timestamps and its counts. The wall clock stays the publisher's, by which a
-// receiver relates the two streams of a feed.
-func (l *lane) report(t *track, r *rtcp.SenderReport) {
-	var all []copyTo
-	l.mu.Lock()
-	for _, o := range l.outlets {
-		if o.numbers.source == t {
-			all = append(all, copyTo{outlet: o, stamp: r.RTPTime + o.numbers.shift})
+// report takes what a client says of the streams that it gets, or of those that it
+// sends.
+func (l *leg) report(w *worker, b []byte) {
+	packets, err := rtcp.Unmarshal(b)
+	if err != nil {
+		l.room.plane.stats.refused.Add(1)
+		return
+	}
+	if l.dir == uplink {
+		l.reception.told(w, packets)
+		return
+	}
+	l.feedback.Lock()
+	defer l.feedback.Unlock()
+	scratch := make([]byte, 0, maxPacket)
+	for _, p := range packets {
+		switch p := p.(type) {
+		case *rtcp.TransportLayerNack:
+			if o := l.sends(p.MediaSSRC); o != nil {
+				o.resend(w, p, scratch)
+			}
+		case *rtcp.PictureLossIndication:
+			if o := l.sends(p.MediaSSRC); o != nil {
+				o.lane.askKeyframe(o)
+			}
+		case *rtcp.FullIntraRequest:
+			for _, f := range p.FIR {
+				if o := l.sends(f.SSRC); o != nil {
+					o.lane.askKeyframe(o)
+				}
+			}
+		case *rtcp.ReceiverReport:
+			l.received(p.Reports)
+		case *rtcp.SenderReport: // of clients that could send as well
+			l.received(p.Reports)
+		case *rtcp.ReceiverEstimatedMaximumBitrate:
+			l.estimated(p)
 		}
 	}
-	l.mu.Unlock()
-	for _, c := range all {
-		_ = c.outlet.leg.pc.WriteRTCP([]rtcp.Packet{ // fails on a closed connection
-			&rtcp.SenderReport{
-				SSRC: c.outlet.ssrc, NTPTime: r.NTPTime, RTPTime: c.stamp,
-				PacketCount: uint32(c.outlet.packets.Load()), OctetCount: uint32(c.outlet.octets.Load()),
-			},
-			rtcp.NewCNAMESourceDescription(c.outlet.ssrc, c.outlet.stream),
-		})
+}
+
+// sends gives the outlet that sends a stream; nil when none does. It needs feedback.
+func (l *leg) sends(ssrc uint32) *outlet {
+	for _, o := range l.sending {
+		if o.ssrc == ssrc {
+			return o
+		}
+	}
+	return nil
+}
+
+// received takes reports of what arrived.
+func (l *leg) received(reports []rtcp.ReceptionReport) {
+	for i := range reports {
+		if o := l.sends(reports[i].SSRC); o != nil {
+			l.room.plane.stats.observe(downlink, &reports[i], o.lane.rate)
+			if o.kind == video {
+				o.lane.lossReported(o, float64(reports[i].FractionLost)/256)
+			}
+		}
 	}
 }
 
-// takers is how many outlets there are.
-func (l *lane) takers() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.outlets)
+// estimated takes what the client believes its link to bear (REMB,
+// draft-alvestrand-rmcat-remb).
+func (l *leg) estimated(p *rtcp.ReceiverEstimatedMaximumBitrate) {
+	rate := min(max(float64(p.Bitrate), 0), 1e9) // which a client may claim as it likes
+	for _, o := range l.sending {
+		if o.kind == video {
+			o.lane.estimateReported(o, int(rate))
+		}
+	}
 }
 
 // Bounds of what is sent again, so that a subscriber's reports cannot make us send

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/pion/rtp"
-	"github.com/pion/webrtc/v4"
 )
 
 // TestStream sends packets of several publishers, lost, late, twice and around the
@@ -15,12 +14,12 @@ import (
 func TestStream(t *testing.T) {
 	for seed := range uint64(20) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		l := &lane{kind: webrtc.RTPCodecTypeVideo, rate: 90000}
+		l := newFeed().lane(video)
 		subs := []*subscriber{newSubscriber(t, l, seed)}
 		now := time.Unix(0, 0)
 		for range 3 {
-			src := &track{lane: l, ring: newRing(64)}
-			l.source = src
+			src := &track{lane: l, kind: video, leg: &leg{}, ring: newRing(64), rate: -1}
+			l.publish(src)
 			seq, stamp := uint16(r.Uint32()), r.Uint32()
 			if r.IntN(2) == 0 {
 				seq = 65500
@@ -35,9 +34,9 @@ func TestStream(t *testing.T) {
 				if _, fresh := src.ring.put(p, nil); !fresh {
 					continue
 				}
-				batch, _ := l.plan(src, &p, now, nil)
-				for _, c := range batch {
-					subs[c.outlet.payload].get(src, p, c)
+				copies, _ := l.plan(src, []packet{p}, now, nil)
+				for _, c := range copies {
+					subs[c.outlet.ssrc].get(src, p, c)
 				}
 			}
 			for _, s := range subs {
@@ -84,8 +83,9 @@ type sent struct {
 }
 
 func newSubscriber(t *testing.T, l *lane, seed uint64) *subscriber {
-	o := &outlet{lane: l, payload: uint8(len(l.outlets))}
+	o := &outlet{lane: l, ssrc: uint32(len(l.outlets))}
 	l.outlets = append(l.outlets, o)
+	l.assignAll()
 	return &subscriber{t: t, seed: seed, outlet: o, sent: make(map[uint16]sent)}
 }
 
@@ -203,16 +203,18 @@ func FuzzPacket(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		tr := &track{lane: &lane{kind: webrtc.RTPCodecTypeVideo}, speech: newSpeech(func(bool) {}), levelID: 1}
-		defer tr.speech.close()
-		p, ok := tr.parse(b)
+		var h rtp.Header
+		if _, err := h.Unmarshal(b); err != nil {
+			return
+		}
+		payload, ok := unpad(b[headerSize(b):], h.Padding)
 		if !ok {
 			return
 		}
-		if len(p.payload) > len(b)-12 {
-			t.Fatalf("a payload of %d bytes in %d", len(p.payload), len(b))
+		if len(payload) > len(b)-12 {
+			t.Fatalf("a payload of %d bytes in %d", len(payload), len(b))
 		}
-		if p.key && len(p.payload) < 2 {
+		if key, area := beginsKeyframe(payload); key && len(payload) < 2 || !key && area > 0 {
 			t.Fatal("a key frame without a frame")
 		}
 	})
@@ -237,7 +239,7 @@ func TestBeginsKeyframe(t *testing.T) {
 		"all, and delta":      {[]byte{0x90, 0xe0, 0x81, 0x01, 0x02, 0x03, 0x01}, false},
 		"all but the payload": {[]byte{0x90, 0xf0, 0x81, 0x01, 0x02, 0x03}, false},
 	} {
-		if got := beginsKeyframe(test.payload); got != test.want {
+		if got, _ := beginsKeyframe(test.payload); got != test.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

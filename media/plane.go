@@ -1,19 +1,13 @@
 package media
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/pion/webrtc/v4"
 
 	"confgate/core"
 )
@@ -24,7 +18,7 @@ type Config struct {
 	// any that is free.
 	Port int
 	// IPs are the addresses at which clients reach the port, as they are to stand
-	// in ICE candidates. Where all are public, the plane is ICE-lite (RFC 8445).
+	// in ICE candidates.
 	IPs []netip.Addr
 	// TCP adds ICE-TCP (RFC 6544) for clients whose UDP is blocked.
 	TCP bool
@@ -35,29 +29,29 @@ type Config struct {
 	Patience time.Duration
 }
 
-// setupsAtOnce limits how many connections are negotiated at the same time, so
-// that a rush of joins leaves the processors to those who are in a call.
-const setupsAtOnce = 16
-
-// closeWarning is how long a connection may take to close before it is reported.
-const closeWarning = 5 * time.Second
-
 var errClosed = errors.New("media plane is closed")
 
-// Plane implements [core.Plane] with one UDP socket and one certificate for all.
+// Plane implements [core.Plane] with one port and one certificate for all.
 type Plane struct {
-	log      *slog.Logger
-	patience time.Duration
-	sockets  *sockets
-	up, down *webrtc.API
-	certs    []webrtc.Certificate
-	setups   chan struct{} // a token for each negotiation under way
-	legs     sync.WaitGroup
-	stats    counters
+	log        *slog.Logger
+	loggers    logs
+	patience   time.Duration
+	identity   identity
+	port       *port
+	candidates []string // lines of our candidates
+	links      *links
+	streams    streams
+	readers    sync.WaitGroup // of the port, and the one that ticks
+	done       chan struct{}
+	shut       sync.Once
+	legs       sync.WaitGroup
+	stats      counters
+	batches    sync.Pool // of *batch, for who sends now and then
 
-	mu     sync.Mutex
-	closed bool               // guarded by mu
-	rooms  map[*room]struct{} // guarded by mu
+	mu         sync.Mutex
+	closed     bool                    // guarded by mu
+	rooms      map[*room]struct{}      // guarded by mu
+	receptions map[*reception]struct{} // guarded by mu
 }
 
 // New opens the sockets and makes a plane.
@@ -72,28 +66,98 @@ func New(c Config) (*Plane, error) {
 		return nil, err
 	}
 	c.IPs = distinct(c.IPs)
-	cert, err := newCertificate()
+	who, err := newIdentity()
 	if err != nil {
 		return nil, err
 	}
-	loggers := logs{c.Log}
-	s, err := listen(c, loggers.NewLogger("ice"))
+	port, err := openPort(c, socketsPerHost())
 	if err != nil {
 		return nil, err
 	}
-	settings := newSettings(s, loggers, all(c.IPs, isPublic))
-	up, err := newUpAPI(settings, loggers)
-	if err != nil {
-		return nil, errors.Join(err, s.close())
+	p := &Plane{
+		log: c.Log, loggers: logs{c.Log}, patience: c.Patience, identity: who, port: port,
+		candidates: candidateLines(c.IPs, port.number, c.TCP), links: newLinks(), done: make(chan struct{}),
+		rooms: make(map[*room]struct{}), receptions: make(map[*reception]struct{}),
 	}
-	down, err := newDownAPI(settings)
-	if err != nil {
-		return nil, errors.Join(err, s.close())
+	p.streams.all = make(map[*stream]struct{})
+	p.listen()
+	return p, nil
+}
+
+// listen starts the goroutines that the plane has while it is open: a few, however
+// many legs there are.
+func (p *Plane) listen() {
+	for i, h := range p.port.hosts {
+		for j := range h.sockets {
+			p.readers.Go(func() { p.read(h, j) })
+		}
+		if i < len(p.port.listeners) {
+			p.readers.Go(func() { p.accept(p.port.listeners[i], h) })
+		}
 	}
-	return &Plane{
-		log: c.Log, patience: c.Patience, sockets: s, up: up, down: down, certs: []webrtc.Certificate{*cert},
-		setups: make(chan struct{}, setupsAtOnce), rooms: make(map[*room]struct{}),
-	}, nil
+	p.readers.Go(p.tick)
+}
+
+// ticksCheck is how many ticks go by between two looks for clients that are gone.
+const ticksCheck = 20
+
+// tick does what time asks for, for all legs: none has a timer of its own.
+func (p *Plane) tick() {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	var (
+		receptions []*reception
+		all        []*link
+	)
+	for n := 1; ; n++ {
+		select {
+		case <-p.done:
+			return
+		case <-ticker.C:
+		}
+		now := time.Now()
+		receptions = p.watched(receptions[:0])
+		for _, r := range receptions {
+			r.tick(now)
+		}
+		if n%ticksCheck != 0 {
+			continue
+		}
+		all = p.links.all(all[:0])
+		for _, k := range all {
+			k.look(now)
+		}
+		clear(all)
+	}
+}
+
+func (p *Plane) batch() *batch {
+	if b, ok := p.batches.Get().(*batch); ok {
+		return b
+	}
+	return newBatch(0)
+}
+
+func (p *Plane) watch(l *leg) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.receptions[l.reception] = struct{}{}
+}
+
+func (p *Plane) unwatch(l *leg) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.receptions, l.reception)
+}
+
+func (p *Plane) watched(into []*reception) []*reception {
+	clear(into[:cap(into)])
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for r := range p.receptions {
+		into = append(into, r)
+	}
+	return into
 }
 
 func (c Config) check() error {
@@ -121,22 +185,8 @@ func distinct(ips []netip.Addr) []netip.Addr {
 	return out
 }
 
-func isPublic(ip netip.Addr) bool { return ip.IsGlobalUnicast() && !ip.IsPrivate() }
-
-func newCertificate() (*webrtc.Certificate, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("make a DTLS key: %w", err)
-	}
-	cert, err := webrtc.GenerateCertificate(key)
-	if err != nil {
-		return nil, fmt.Errorf("make a DTLS certificate: %w", err)
-	}
-	return cert, nil
-}
-
 // Port is the port that media goes through.
-func (p *Plane) Port() int { return p.sockets.port }
+func (p *Plane) Port() int { return p.port.number }
 
 // Open implements [core.Plane].
 func (p *Plane) Open(id core.RoomID, o core.MediaOptions, tell func(core.MediaEvent)) core.Media {
@@ -163,7 +213,7 @@ func (p *Plane) forget(r *room) {
 
 // Close ends all legs of all rooms, waits until they are gone, and closes the
 // sockets. Rooms opened later refuse all work.
-func (p *Plane) Close() error {
+func (p *Plane) Close() (err error) {
 	p.mu.Lock()
 	p.closed = true
 	rooms := p.rooms
@@ -173,8 +223,13 @@ func (p *Plane) Close() error {
 		r.Close()
 	}
 	p.legs.Wait()
-	if err := p.sockets.close(); err != nil && !errors.Is(err, net.ErrClosed) {
-		return fmt.Errorf("close the media sockets: %w", err)
-	}
-	return nil
+	p.shut.Do(func() {
+		close(p.done)
+		if err = p.port.close(); err != nil {
+			err = fmt.Errorf("close the media port: %w", err)
+		}
+		p.streams.close()
+	})
+	p.readers.Wait()
+	return err
 }

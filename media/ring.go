@@ -58,7 +58,7 @@ func (r *ring) put(p packet, buffer []byte) (spare []byte, fresh bool) {
 	s := r.at(p.index)
 	spare = s.buffer
 	if spare == nil {
-		spare = make([]byte, maxPacket)
+		spare = make([]byte, 0, maxPacket)
 	}
 	*s = slot{p, buffer}
 	return spare, true
@@ -87,4 +87,26 @@ func (r *ring) get(index int64) (packet, bool) {
 	}
 	p := r.at(index).packet
 	return p, p.index == index
+}
+
+// sinceKey gives the index of the last key frame, if all that came since is at most
+// so many packets and bytes and still there.
+func (r *ring) sinceKey(packets, size int) (index int64, ok bool) {
+	oldest := max(r.first, r.high-int64(min(packets, len(r.slots)))+1)
+	if r.slots == nil || r.high == 0 {
+		return 0, false
+	}
+	for i := r.high; i >= oldest; i-- {
+		p, ok := r.get(i)
+		if !ok {
+			continue
+		}
+		if size -= p.size; size < 0 {
+			return 0, false
+		}
+		if p.key {
+			return i, true
+		}
+	}
+	return 0, false
 }

@@ -3,6 +3,8 @@ package media
 import (
 	"sync/atomic"
 
+	"github.com/pion/rtcp"
+
 	"confgate/core"
 )
 
@@ -19,6 +21,27 @@ type Stats struct {
 	Retransmitted uint64
 	// KeyframeRequests counts the PLIs sent to publishers.
 	KeyframeRequests uint64
+	// Dropped counts packets to subscribers that the kernel had no room for.
+	Dropped uint64
+	// Paused counts pictures that were withheld from a link too thin for them.
+	Paused uint64
+	// Refused counts packets that were not authentic, or of no stream agreed on.
+	Refused uint64
+	// Strangers counts connectivity checks of nobody we know.
+	Strangers uint64
+
+	// Loss and Jitter are what receivers report of a stream (RFC 3550 section 6.4.1),
+	// about once a second: we of uplinks, clients of downlinks. Loss is a share of
+	// the packets, jitter is in seconds.
+	UpLoss, UpJitter, DownLoss, DownJitter Histogram
+}
+
+// Histogram counts values by size. Counts[i] are those of at most Bounds[i] and more
+// than the bound before; the last count is of all larger ones.
+type Histogram struct {
+	Bounds []float64
+	Counts []uint64
+	Sum    float64
 }
 
 // LegStats counts the legs of one direction.
@@ -39,7 +62,44 @@ type counters struct {
 	received, receivedBytes   atomic.Uint64
 	forwarded, forwardedBytes atomic.Uint64
 
-	lost, retransmitted, keyframes atomic.Uint64
+	lost, retransmitted, keyframes      atomic.Uint64
+	dropped, paused, refused, strangers atomic.Uint64
+
+	loss, jitter [2]histogram
+}
+
+// What loss and jitter are counted by.
+var (
+	lossBounds   = [...]float64{0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5}
+	jitterBounds = [...]float64{0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2}
+)
+
+type histogram struct {
+	counts [len(lossBounds) + 1]atomic.Uint64
+	sum    atomic.Uint64 // in millionths
+}
+
+func (h *histogram) observe(v float64, bounds *[len(lossBounds)]float64) {
+	i := 0
+	for i < len(bounds) && v > bounds[i] {
+		i++
+	}
+	h.counts[i].Add(1)
+	h.sum.Add(uint64(v * 1e6))
+}
+
+func (h *histogram) read(bounds *[len(lossBounds)]float64) Histogram {
+	out := Histogram{Bounds: bounds[:], Sum: float64(h.sum.Load()) / 1e6}
+	for i := range h.counts {
+		out.Counts = append(out.Counts, h.counts[i].Load())
+	}
+	return out
+}
+
+// observe takes a report of a stream whose timestamps count at rate, in Hz.
+func (c *counters) observe(dir int, r *rtcp.ReceptionReport, rate uint32) {
+	c.loss[dir].observe(float64(r.FractionLost)/256, &lossBounds)
+	c.jitter[dir].observe(float64(r.Jitter)/float64(rate), &jitterBounds)
 }
 
 const (
@@ -73,5 +133,13 @@ func (p *Plane) Stats() Stats {
 		Lost:             c.lost.Load(),
 		Retransmitted:    c.retransmitted.Load(),
 		KeyframeRequests: c.keyframes.Load(),
+		Dropped:          c.dropped.Load(),
+		Paused:           c.paused.Load(),
+		Refused:          c.refused.Load(),
+		Strangers:        c.strangers.Load(),
+		UpLoss:           c.loss[uplink].read(&lossBounds),
+		UpJitter:         c.jitter[uplink].read(&jitterBounds),
+		DownLoss:         c.loss[downlink].read(&lossBounds),
+		DownJitter:       c.jitter[downlink].read(&jitterBounds),
 	}
 }

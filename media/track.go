@@ -1,14 +1,12 @@
 package media
 
 import (
-	"errors"
-	"io"
+	"encoding/binary"
 	"time"
 
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/pion/sdp/v3"
-	"github.com/pion/webrtc/v4"
 
 	"confgate/core"
 )
@@ -20,191 +18,172 @@ const (
 	audioRing = 128
 )
 
-// track is what a publisher sends on a lane. Its reader is the one goroutine that
-// reads and forwards its packets.
+// track is what a publisher sends on a lane: one SSRC, which may be one of several
+// layers of the same picture (simulcast).
 type track struct {
 	leg       *leg
 	lane      *lane
+	kind      kind
 	mid       string
+	layer     string // its rid (RFC 8851); empty when there is but one
 	born      uint64 // the number of the leg that it came on
 	ssrc      uint32
+	payload   uint8
 	keyframes keyframes
 	speech    *speech // nil unless somebody wants to know
 	levelID   uint8   // of the audio-level header extension; 0 when there is none
+	nacks     bool    // the publisher repeats what is asked for
 
-	ring *ring // guarded by lane.mu
+	// Guarded by reception.mu.
+	spare   []byte   // for the next packet; becomes part of the ring
+	fresh   []packet // to be forwarded at the end of the burst
+	missing missing
+	lost    uint64 // of ring.lost, as far as counted
+	bytes   int    // since it was last measured
 
-	// Owned by the reader.
-	in    rtp.Header
-	out   rtp.Header
-	batch []copyTo
-	lost  uint64 // of ring.lost, as far as counted
+	// Guarded by lane.mu.
+	ring *ring
+	rate int // bit/s as last measured; 0 when nothing comes, -1 when it is too early to tell
+	area int // of the picture, in pixels; 0 when not known
 }
 
-func newTrack(l *leg, lane *lane, in *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) *track {
-	t := &track{leg: l, lane: lane, born: l.number(), ssrc: uint32(in.SSRC()), ring: newRing(audioRing)}
-	if tr := receiver.RTPTransceiver(); tr != nil {
-		t.mid = tr.Mid()
+func newTrack(l *leg, p *part, layer string, ssrc uint32) *track {
+	t := &track{
+		leg: l, lane: l.feed.lane(p.kind), kind: p.kind, mid: p.mid, layer: layer, born: l.number(), ssrc: ssrc,
+		payload: p.codec.payload, nacks: p.codec.nack, ring: newRing(audioRing), spare: make([]byte, 0, maxPacket), rate: -1,
 	}
-	if lane.kind == webrtc.RTPCodecTypeVideo {
+	if p.kind == video {
 		t.ring = newRing(videoRing)
 		t.keyframes.send = t.sendPLI
 		return t
 	}
-	if l.room.options.Speaking && l.name.stream.Source == core.Cam {
-		for _, x := range receiver.GetParameters().HeaderExtensions {
-			if x.URI == sdp.AudioLevelURI {
-				t.levelID = uint8(x.ID)
-				t.speech = newSpeech(l.talk)
-			}
-		}
+	if id, ok := p.extensions[sdp.AudioLevelURI]; ok && l.room.options.Speaking && l.name.stream.Source == core.Cam {
+		t.levelID = id
+		t.speech = newSpeech(l.talk)
 	}
 	return t
 }
 
 func (t *track) sendPLI() {
 	t.leg.room.plane.stats.keyframes.Add(1)
-	_ = t.leg.pc.WriteRTCP([]rtcp.Packet{&rtcp.PictureLossIndication{MediaSSRC: t.ssrc}}) // fails on a closed connection
+	t.leg.link.sendReports(&rtcp.PictureLossIndication{SenderSSRC: t.leg.reception.ssrc, MediaSSRC: t.ssrc})
 }
 
-// read forwards packets until the track ends.
-func (t *track) read(in *webrtc.TrackRemote) {
-	if t.lane.takers() > 0 {
-		t.keyframes.ask(joinerGap) // they have been here before the publisher
-	}
-	buffer := make([]byte, maxPacket)
-	for {
-		n, _, err := in.Read(buffer)
-		if isPassing(err) {
-			continue
-		}
-		if err != nil {
-			return
-		}
-		buffer = t.take(buffer, n)
-	}
+func (t *track) nack(seqs []uint16) rtcp.Packet {
+	return &rtcp.TransportLayerNack{SenderSSRC: t.leg.reception.ssrc, MediaSSRC: t.ssrc, Nacks: rtcp.NackPairsFromSequenceNumbers(seqs)}
 }
 
-// isPassing reports whether a read failed for the sake of one packet: it is too
-// long, or of a payload type that was not negotiated.
-func isPassing(err error) bool {
-	return errors.Is(err, webrtc.ErrCodecNotFound) || errors.Is(err, io.ErrShortBuffer)
-}
-
-// drain reads what nobody wants.
-func drain(in *webrtc.TrackRemote) {
-	buffer := make([]byte, maxPacket)
-	for {
-		if _, _, err := in.Read(buffer); err != nil && !isPassing(err) {
-			return
+// take keeps a packet of size bytes, whose payload lies in t.spare, and has it
+// forwarded at the end of the burst. It needs reception.mu. The packet's header
+// extensions end here: their ids are the publisher's.
+func (t *track) take(w *worker, h *rtp.Header, payload []byte, size int) {
+	if t.speech != nil {
+		if level := h.GetExtension(t.levelID); len(level) > 0 {
+			t.speech.heard(level[0] & 0x7f)
 		}
 	}
-}
-
-// take forwards the packet of size bytes in buffer and gives a buffer for the next
-// one.
-func (t *track) take(buffer []byte, size int) (spare []byte) {
-	p, ok := t.parse(buffer[:size])
-	if !ok {
-		return buffer
+	p := packet{stamp: h.Timestamp, marker: h.Marker, payload: payload, size: size}
+	area := 0
+	if t.kind == video {
+		p.key, area = beginsKeyframe(payload)
 	}
+	t.lane.mu.Lock()
+	p.index = t.ring.index(h.SequenceNumber)
+	before := t.ring.high
+	spare, fresh := t.ring.put(p, t.spare)
+	lost := t.ring.lost
+	if area > 0 {
+		t.area = area
+	}
+	t.lane.mu.Unlock()
+
+	t.spare = spare[:0]
+	t.bytes += size
 	stats := &t.leg.room.plane.stats
 	stats.received.Add(1)
 	stats.receivedBytes.Add(uint64(size))
-	t.leg.flow()
-	now := time.Now()
-
-	t.lane.mu.Lock()
-	p.index = t.ring.index(t.in.SequenceNumber)
-	spare, fresh := t.ring.put(p, buffer)
-	waiting := false
-	t.batch = t.batch[:0]
-	if fresh && t.lane.source == t {
-		t.batch, waiting = t.lane.plan(t, &p, now, t.batch)
-	}
-	lost := t.ring.lost
-	t.lane.mu.Unlock()
-
-	t.send(&p)
-	if waiting {
-		t.keyframes.ask(keyframeGap)
-	}
 	if lost > t.lost {
 		stats.lost.Add(lost - t.lost)
 		t.lost = lost
 	}
-	return spare
+	t.leg.flow()
+	if !fresh {
+		return
+	}
+	switch {
+	case !t.nacks || before == 0:
+	case p.index < before:
+		t.missing.came(p.index)
+	case p.index-before <= maxGap:
+		t.missing.add(before+1, p.index)
+	}
+	if len(t.fresh) == 0 {
+		w.fresh = append(w.fresh, t)
+	}
+	t.fresh = append(t.fresh, p)
 }
 
-// parse reads an RTP packet. Its header extensions end here: their ids are the
-// publisher's.
-func (t *track) parse(b []byte) (p packet, ok bool) {
-	n, err := t.in.Unmarshal(b)
-	if err != nil {
-		return p, false
+// repeated takes a packet of the repair stream: the number of the packet that it
+// repeats, and that one's payload (RFC 4588 section 4). It needs reception.mu.
+func (t *track) repeated(w *worker, h *rtp.Header, payload []byte) bool {
+	if len(payload) < 2 || len(payload) > maxPacket {
+		return len(payload) == 0 // of padding alone, which probes the link
 	}
-	payload := b[n:]
-	if t.in.Padding {
-		if len(payload) == 0 || int(payload[len(payload)-1]) > len(payload) {
-			return p, false
-		}
-		payload = payload[:len(payload)-int(payload[len(payload)-1])]
-	}
-	if t.speech != nil && t.levelID != 0 {
-		if level := t.in.GetExtension(t.levelID); len(level) > 0 {
-			t.speech.heard(level[0] & 0x7f)
-		}
-	}
-	return packet{
-		stamp: t.in.Timestamp, marker: t.in.Marker, payload: payload, size: len(b),
-		key: t.lane.kind == webrtc.RTPCodecTypeVideo && beginsKeyframe(payload),
-	}, true
+	h.SequenceNumber = binary.BigEndian.Uint16(payload)
+	t.take(w, h, append(t.spare, payload[2:]...), len(payload))
+	return true
 }
 
-// send sends the batch. It is the place to hand a whole fan-out to the kernel at
-// once.
-func (t *track) send(p *packet) {
-	t.out = rtp.Header{Version: 2, Marker: p.marker}
+// forward gives what is fresh to the subscribers.
+func (t *track) forward(w *worker) {
+	defer t.leg.rescue()
+	t.leg.reception.mu.Lock()
+	defer t.leg.reception.mu.Unlock()
+	var waiting bool
+	w.copies, waiting = t.lane.plan(t, t.fresh, w.now, w.copies[:0])
+	t.send(w)
+	clear(t.fresh)
+	t.fresh = t.fresh[:0]
+	if waiting {
+		t.keyframes.ask(keyframeGap)
+	}
+	if seqs := t.missing.ask(w.now); len(seqs) > 0 {
+		t.leg.link.sendReports(t.nack(seqs))
+	}
+}
+
+// send gives the worker's copies to its batch.
+func (t *track) send(w *worker) {
+	stamp := sendTime(w.now)
 	packets, bytes := 0, 0
-	for i := range t.batch {
-		c := &t.batch[i]
-		t.out.SequenceNumber, t.out.Timestamp = c.seq, c.stamp
-		if n := c.outlet.write(&t.out, p.payload); n > 0 {
-			packets++
-			bytes += n
-		}
-	}
-	if packets > 0 {
-		t.leg.room.plane.stats.forwarded.Add(uint64(packets))
-		t.leg.room.plane.stats.forwardedBytes.Add(uint64(bytes))
-	}
-}
-
-// readReports passes the publisher's sender reports on to the subscribers, so that
-// they can play voice and picture in step.
-func (t *track) readReports(receiver *webrtc.RTPReceiver) {
-	buffer := make([]byte, maxPacket)
-	for {
-		n, _, err := receiver.Read(buffer)
-		if isPassing(err) {
-			continue
-		}
-		if err != nil {
-			return
-		}
-		packets, err := rtcp.Unmarshal(buffer[:n])
-		if err != nil {
-			continue
-		}
-		for _, p := range packets {
-			if r, ok := p.(*rtcp.SenderReport); ok && r.SSRC == t.ssrc {
-				t.lane.report(t, r)
+	for i := 0; i < len(w.copies); {
+		o := w.copies[i].outlet
+		out, ok := o.begin(w.batch, stamp)
+		n, octets := 0, 0
+		for ; i < len(w.copies) && w.copies[i].outlet == o; i++ {
+			c := &w.copies[i]
+			if ok {
+				octets += len(t.fresh[c.packet].payload)
+				bytes += out.send(&t.fresh[c.packet], c.seq, c.stamp)
+				n++
 			}
 		}
+		o.count(n, octets)
+		packets += n
 	}
+	stats := &t.leg.room.plane.stats
+	stats.forwarded.Add(uint64(packets))
+	stats.forwardedBytes.Add(uint64(bytes))
 }
 
-// close ends what the track's reader began.
+// measure works out the track's rate. It is called about once a second.
+func (t *track) measure() {
+	rate := t.bytes * 8
+	t.bytes = 0
+	t.lane.measured(t, rate)
+}
+
+// close ends what the track began.
 func (t *track) close() {
 	t.lane.retire(t)
 	t.keyframes.close()
@@ -213,28 +192,31 @@ func (t *track) close() {
 	}
 }
 
+// sendTime is the abs-send-time of now: seconds, 6 bits, and their fraction, 18.
+func sendTime(now time.Time) uint32 {
+	ns := uint64(now.UnixNano())
+	return uint32((ns/1e9&0x3f)<<18 | (ns%1e9<<18)/1e9)
+}
+
 // beginsKeyframe reports whether a VP8 payload begins a key frame: it begins the
 // first partition (RFC 7741 section 4.2) of a frame whose P bit is 0 (RFC 6386
-// section 9.1).
-func beginsKeyframe(b []byte) bool {
-	if len(b) == 0 {
-		return false
-	}
+// section 9.1); and if so, how many pixels the picture has, 0 when that is cut off.
+func beginsKeyframe(b []byte) (key bool, area int) {
 	const x, s, partition = 0x80, 0x10, 0x07
-	if b[0]&s == 0 || b[0]&partition != 0 {
-		return false
+	if len(b) == 0 || b[0]&s == 0 || b[0]&partition != 0 {
+		return false, 0
 	}
 	n := 1
 	if b[0]&x != 0 {
 		if len(b) < 2 {
-			return false
+			return false, 0
 		}
 		const i, l, t, k = 0x80, 0x40, 0x20, 0x10
 		extensions := b[1]
 		n = 2
 		if extensions&i != 0 {
 			if len(b) <= n {
-				return false
+				return false, 0
 			}
 			if b[n]&0x80 != 0 { // a picture id of two bytes
 				n++
@@ -248,5 +230,13 @@ func beginsKeyframe(b []byte) bool {
 			n++
 		}
 	}
-	return len(b) > n && b[n]&1 == 0
+	if len(b) <= n || b[n]&1 != 0 {
+		return false, 0
+	}
+	// A frame tag of three bytes, a start code of three, width and height.
+	if frame := b[n:]; len(frame) >= 10 && frame[3] == 0x9d && frame[4] == 0x01 && frame[5] == 0x2a {
+		const size = 0x3fff // the rest is scaling
+		area = int(binary.LittleEndian.Uint16(frame[6:])&size) * int(binary.LittleEndian.Uint16(frame[8:])&size)
+	}
+	return true, area
 }

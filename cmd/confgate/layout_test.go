@@ -93,7 +93,7 @@ var plan = []room{
 	},
 	{
 		pkg: "./media",
-		may: []string{"std", "./core", "github.com/pion/..."},
+		may: []string{"std", "./core", "github.com/pion/...", "golang.org/x/sys/unix"},
 		why: "the media plane does what core's media interfaces ask, whoever is asking",
 		bans: []ban{
 			{"./protocol/...", "media knows legs and SDP, not the frames that they came in"},

@@ -20,8 +20,9 @@ var goroutines = []struct{ pkg, function, why string }{
 	{"./core", "Hub.start", "one a room, until the room ends"},
 
 	{"./media", "keyframes.admit", "a timer for each published stream, until it asks for a key frame or the stream ends"},
-	{"./media", "leg.close", "a timer while a connection closes, which shows why one does not"},
-	{"./media", "leg.start", "one for each stream that a connection sends or receives, until the connection is closed, which waits for it"},
+	{"./media", "Plane.accept", "two for each TCP connection of a client, at most maxStreams, until it or the plane is closed"},
+	{"./media", "Plane.listen", "one for each socket of the port, and one that ticks, until the plane is closed, which waits for them"},
+	{"./media", "leg.start", "one for each connection that shakes hands, until that is done or the connection is closed, which waits for it"},
 	{"./media", "newLeg", "a timer for each connection that is not established yet"},
 	{"./media", "queue.add", "one for each connection that has work, until it has none"},
 	{"./media", "speech.hear", "a timer for each member who speaks, until they are silent or gone"},

@@ -1,0 +1,200 @@
+package media
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// bandwidth is what is known of a subscriber's link, and what to do about it. What
+// it is too thin for are the larger layers, then the picture; never the voice. A
+// link that has been found too thin is tried again, later each time.
+type bandwidth struct {
+	limit    int     // what the client wants at most, bit/s; 0 when it did not say
+	estimate int     // what it believes to be able to take, bit/s; 0 when it has not said
+	loss     float64 // the worst that it reported since the last judgement
+
+	below   int // how many layers below the best it gets
+	bad     int // judgements in a row
+	good    int
+	patient time.Duration // before the next try
+	retry   time.Time
+}
+
+// Of judging a link, which is done once a second.
+const (
+	lossTooMuch  = 0.15 // a share of packets
+	lossHopeless = 0.35
+	badToStep    = 2  // judgements in a row
+	badToPause   = 3  // of the worse kind
+	goodToForget = 15 // after a try that has gone well
+	firstRetry   = 5 * time.Second
+	lastRetry    = time.Minute
+)
+
+// verdict is what follows from a judgement.
+type verdict int
+
+const (
+	stay verdict = iota
+	stepDown
+	stepUp
+	pause
+	resume
+)
+
+// judge says what to do with a picture of rate bit/s, when lower says whether there
+// is a smaller one, and paused that there is none now.
+func (b *bandwidth) judge(rate int, lower, paused bool, now time.Time) verdict {
+	loss := b.loss
+	b.loss = 0
+	if paused {
+		if now.Before(b.retry) {
+			return stay
+		}
+		b.estimate, b.bad, b.good = 0, 0, 0 // it was of a link without a picture
+		return resume
+	}
+	tooMuch := loss > lossTooMuch || b.estimate > 0 && b.estimate*10 < rate*8
+	hopeless := loss > lossHopeless || b.estimate > 0 && b.estimate*10 < rate*5
+	if !tooMuch || !lower && !hopeless {
+		b.bad = 0
+		b.good++
+		if b.good >= goodToForget {
+			b.patient = 0
+		}
+		if b.below > 0 && b.good > badToStep && !now.Before(b.retry) {
+			b.good = 0
+			b.below--
+			return stepUp
+		}
+		return stay
+	}
+	b.good = 0
+	b.bad++
+	switch {
+	case lower && b.bad >= badToStep:
+		b.wait(now)
+		b.below++
+		return stepDown
+	case !lower && b.bad >= badToPause:
+		b.wait(now)
+		return pause
+	}
+	return stay
+}
+
+// wait puts the next try off, each time for longer.
+func (b *bandwidth) wait(now time.Time) {
+	b.bad = 0
+	b.patient = min(max(firstRetry, 2*b.patient), lastRetry)
+	b.retry = now.Add(b.patient)
+}
+
+// lossReported notes what a subscriber lost of what was sent.
+func (l *lane) lossReported(o *outlet, share float64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	o.link.loss = max(o.link.loss, share)
+}
+
+// estimateReported notes what a subscriber's link bears.
+func (l *lane) estimateReported(o *outlet, rate int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !o.paused {
+		o.link.estimate = rate
+	}
+}
+
+// assignAll gives each outlet the track that fits it. It gives the tracks that
+// somebody waits for a key frame of. It needs l.mu.
+func (l *lane) assignAll() (wanted []*track) {
+	slices.SortStableFunc(l.tracks, func(a, b *track) int {
+		return cmp.Or(cmp.Compare(a.area, b.area), cmp.Compare(a.rate, b.rate))
+	})
+	for _, o := range l.outlets {
+		before := o.target
+		l.assign(o)
+		if t := o.target; t != nil && t != before && l.kind == video && !slices.Contains(wanted, t) {
+			wanted = append(wanted, t)
+		}
+	}
+	return wanted
+}
+
+// assign gives an outlet the largest layer that its link and its client's wish
+// allow, of those that are sent at present. It needs l.mu.
+func (l *lane) assign(o *outlet) {
+	o.target = nil
+	if o.paused || len(l.tracks) == 0 {
+		return
+	}
+	live := l.live()
+	best := len(live) - 1
+	for best > 0 && o.link.limit > 0 && live[best].rate > o.link.limit {
+		best--
+	}
+	o.target = live[max(0, best-o.link.below)]
+}
+
+// live gives the tracks that packets come of; all, if none do. It needs l.mu.
+func (l *lane) live() []*track {
+	live := make([]*track, 0, maxLayers)
+	for _, t := range l.tracks {
+		if t.rate != 0 {
+			live = append(live, t)
+		}
+	}
+	if len(live) == 0 {
+		return l.tracks
+	}
+	return live
+}
+
+// measured notes the rate of a track and, if it is a picture, judges the links of
+// those who get it.
+func (l *lane) measured(t *track, rate int) {
+	now := time.Now()
+	l.mu.Lock()
+	stopped := (t.rate == 0) != (rate == 0)
+	t.rate = rate
+	changed := stopped || len(l.tracks) > 1
+	if l.kind == video {
+		for _, o := range l.outlets {
+			if o.target == t || o.target == nil && o.numbers.source == t {
+				changed = l.judge(o, t, now) || changed
+			}
+		}
+	}
+	var wanted []*track
+	if changed {
+		wanted = l.assignAll()
+	}
+	l.mu.Unlock()
+	askAll(wanted)
+}
+
+// judge reports whether o is to get something else than before. It needs l.mu.
+func (l *lane) judge(o *outlet, t *track, now time.Time) bool {
+	live := l.live()
+	verdict := o.link.judge(t.rate, len(live) > 1 && live[0] != t, o.paused, now)
+	if verdict == pause {
+		o.paused, o.stale = true, true
+		o.leg.room.plane.stats.paused.Add(1)
+	}
+	o.paused = o.paused && verdict != resume
+	return verdict != stay
+}
+
+// limit notes what a client wants to have at most, in bit/s; 0 is no limit.
+func (l *lane) limit(o *outlet, rate uint64) {
+	l.mu.Lock()
+	o.link.limit = int(min(rate, 1<<31-1))
+	var wanted []*track
+	if slices.Contains(l.outlets, o) {
+		wanted = l.assignAll()
+	}
+	l.mu.Unlock()
+	askAll(wanted)
+}

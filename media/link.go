@@ -1,0 +1,242 @@
+package media
+
+import (
+	"crypto/rand"
+	"hash/maphash"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/stun/v4"
+)
+
+// link is the transport of one leg: ICE-lite (RFC 8445), then DTLS-SRTP (RFC 5764).
+// We never probe: a client's checks tell where it is, and that it still is there.
+type link struct {
+	plane      *Plane
+	leg        *leg
+	ufrag, pwd string
+	integrity  stun.MessageIntegrity
+
+	route   atomic.Pointer[path] // where to send; nil before the first check
+	checked atomic.Int64         // when the client was last known to be there, Unix ns; 0 before
+	keys    atomic.Pointer[keys] // nil before DTLS is done
+	agreed  atomic.Bool          // the client has shown that it has them
+
+	mu     sync.Mutex
+	closed bool         // guarded by mu
+	paths  []path       // from which checks came, the latest last; guarded by mu
+	client *description // nil until known; guarded by mu
+	shake  *handshake   // nil before it begins and after it is of use; guarded by mu
+}
+
+// maxPaths is how many addresses a client may use at a time: it has a few
+// interfaces, and changes networks.
+const maxPaths = 8
+
+// absence is how long a client may keep silent before it is taken for gone (RFC
+// 7675 has 30 s for those who probe; browsers check every few seconds).
+const absence = 15 * time.Second
+
+func newLink(p *Plane, l *leg) *link {
+	pwd := rand.Text()
+	k := &link{plane: p, leg: l, ufrag: rand.Text()[:16], pwd: pwd, integrity: stun.NewShortTermIntegrity(pwd)}
+	p.links.add(k)
+	return k
+}
+
+// check takes a client's connectivity check, which is authentic.
+func (k *link) check(from path, nominated bool, now time.Time) {
+	k.checked.Store(now.UnixNano())
+	if r := k.route.Load(); r != nil && *r == from {
+		return // as nearly always
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return
+	}
+	if i := slices.Index(k.paths, from); i >= 0 {
+		k.paths = slices.Delete(k.paths, i, i+1)
+	}
+	if len(k.paths) == maxPaths {
+		k.plane.links.unbind(k, k.paths[0])
+		k.paths = slices.Delete(k.paths, 0, 1)
+	}
+	k.paths = append(k.paths, from)
+	k.plane.links.bind(k, from)
+	if k.route.Load() == nil || nominated {
+		k.route.Store(&from)
+		k.begin()
+	}
+}
+
+// send sends a packet that is neither media nor urgent.
+func (k *link) send(b []byte) {
+	if r := k.route.Load(); r != nil {
+		r.send(b)
+	}
+}
+
+// look does what time asks for.
+func (k *link) look(now time.Time) {
+	if k.isGone(now) {
+		k.leg.fail(errICE)
+		return
+	}
+	k.mu.Lock()
+	over := k.shake != nil && k.shake.isOver(now)
+	k.mu.Unlock()
+	if over {
+		k.leg.queue.post(k.letGo)
+	}
+}
+
+// isGone reports whether a client that was there no longer is.
+func (k *link) isGone(now time.Time) bool {
+	at := k.checked.Load()
+	return at != 0 && now.Sub(time.Unix(0, at)) > absence
+}
+
+// close ends all traffic.
+func (k *link) close() {
+	k.plane.links.remove(k)
+	k.mu.Lock()
+	k.closed = true
+	paths, shake := k.paths, k.shake
+	k.paths, k.shake = nil, nil
+	k.mu.Unlock()
+	for _, p := range paths {
+		k.plane.links.unbind(k, p)
+		if p.stream != nil {
+			p.stream.close()
+		}
+	}
+	if shake != nil {
+		shake.stop()
+	}
+}
+
+// links finds the link that a packet is for: a check by the ufrag that it names,
+// all else by where it comes from.
+type links struct {
+	seed   maphash.Seed
+	shards [64]shard
+
+	mu      sync.RWMutex
+	byUfrag map[string]*link // guarded by mu
+}
+
+type shard struct {
+	mu     sync.RWMutex
+	byPath map[path]*link // guarded by mu
+}
+
+func newLinks() *links {
+	t := &links{seed: maphash.MakeSeed(), byUfrag: make(map[string]*link)}
+	for i := range t.shards {
+		t.shards[i].byPath = make(map[path]*link)
+	}
+	return t
+}
+
+func (t *links) shard(p path) *shard {
+	return &t.shards[maphash.Comparable(t.seed, p.to)%uint64(len(t.shards))]
+}
+
+func (t *links) add(k *link) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.byUfrag[k.ufrag] = k
+}
+
+func (t *links) remove(k *link) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.byUfrag, k.ufrag)
+}
+
+// bind gives a path to k. A client that uses one address for one connection after
+// the other means the latest.
+func (t *links) bind(k *link, p path) {
+	s := t.shard(p)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.byPath[p] = k
+}
+
+func (t *links) unbind(k *link, p path) {
+	s := t.shard(p)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.byPath[p] == k {
+		delete(s.byPath, p)
+	}
+}
+
+func (t *links) at(p path) *link {
+	s := t.shard(p)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.byPath[p]
+}
+
+func (t *links) named(ufrag string) *link {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.byUfrag[ufrag]
+}
+
+// all gives the links there are.
+func (t *links) all(into []*link) []*link {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for _, k := range t.byUfrag {
+		into = append(into, k)
+	}
+	return into
+}
+
+// answerCheck answers a connectivity check (RFC 8445 section 7.3) that proves to
+// come from a client of ours, and nothing else: whoever does not know a leg's
+// password gets no byte. m is scratch.
+func (p *Plane) answerCheck(b []byte, from path, m *stun.Message, now time.Time) {
+	m.Raw = append(m.Raw[:0], b...)
+	if m.Decode() != nil || m.Type != stun.BindingRequest {
+		return
+	}
+	name, err := m.Get(stun.AttrUsername)
+	if err != nil {
+		return
+	}
+	local, _, _ := strings.Cut(string(name), ":")
+	k := p.links.named(local)
+	if k == nil || k.integrity.Check(m) != nil {
+		p.stats.strangers.Add(1)
+		return
+	}
+	if m.Contains(stun.AttrFingerprint) && stun.Fingerprint.Check(m) != nil {
+		return
+	}
+	id, nominated := m.TransactionID, m.Contains(stun.AttrUseCandidate)
+	if m.Contains(stun.AttrICEControlled) {
+		// We are lite, so it is the client who is controlling.
+		err = m.Build(stun.NewTransactionIDSetter(id), stun.BindingError, stun.CodeRoleConflict, k.integrity, stun.Fingerprint)
+		if err == nil {
+			from.send(m.Raw)
+		}
+		return
+	}
+	mapped := stun.XORMappedAddress{IP: from.to.Addr().WithZone("").AsSlice(), Port: int(from.to.Port())}
+	err = m.Build(stun.NewTransactionIDSetter(id), stun.BindingSuccess, &mapped, k.integrity, stun.Fingerprint)
+	if err != nil {
+		return
+	}
+	from.send(m.Raw)
+	if from.stream != nil {
+		p.streams.met(from.stream)
+	}
+	k.check(from, nominated, now)
+}

@@ -1,0 +1,174 @@
+package media
+
+import (
+	"bufio"
+	"encoding/binary"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Bounds of ICE-TCP (RFC 6544).
+const (
+	maxStreams    = 4096
+	maxStrangers  = 128             // of which no check has been answered yet
+	strangerTime  = 5 * time.Second // they have for that
+	streamIdle    = 30 * time.Second
+	streamBacklog = 512 // packets that wait to be written; a slow client loses more
+)
+
+// stream is a TCP connection of a client, which carries packets framed by their
+// length (RFC 4571).
+type stream struct {
+	conn   *net.TCPConn
+	known  atomic.Bool // a check that came over it was answered
+	out    chan []byte
+	closed chan struct{}
+	once   sync.Once
+}
+
+// send queues a copy of packet.
+func (s *stream) send(packet []byte) {
+	framed := append(binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(packet)), uint16(len(packet))), packet...)
+	select {
+	case s.out <- framed:
+	default: // lost
+	}
+}
+
+func (s *stream) close() {
+	s.once.Do(func() {
+		close(s.closed)
+		_ = s.conn.Close()
+	})
+}
+
+// write writes what is queued until the stream ends.
+func (s *stream) write() {
+	for {
+		select {
+		case packet := <-s.out:
+			if _, err := s.conn.Write(packet); err != nil {
+				s.close()
+				return
+			}
+		case <-s.closed:
+			return
+		}
+	}
+}
+
+// streams are the TCP connections that are open.
+type streams struct {
+	mu        sync.Mutex
+	closed    bool
+	all       map[*stream]struct{}
+	strangers int
+}
+
+// admit takes a new stream, unless there are too many.
+func (t *streams) admit(s *stream) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed || len(t.all) >= maxStreams || t.strangers >= maxStrangers {
+		return false
+	}
+	t.all[s] = struct{}{}
+	t.strangers++
+	return true
+}
+
+// met notes that a stream's client is known.
+func (t *streams) met(s *stream) {
+	if s.known.CompareAndSwap(false, true) {
+		t.mu.Lock()
+		t.strangers--
+		t.mu.Unlock()
+	}
+}
+
+func (t *streams) remove(s *stream) {
+	t.met(s)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.all, s)
+}
+
+func (t *streams) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
+	for s := range t.all {
+		s.close()
+	}
+}
+
+// accept takes TCP connections until the listener is closed.
+func (p *Plane) accept(l *net.TCPListener, h *host) {
+	for {
+		conn, err := l.AcceptTCP()
+		if err != nil {
+			if ne, ok := err.(net.Error); ok && ne.Timeout() { //nolint:errorlint // as net documents it
+				continue
+			}
+			return
+		}
+		s := &stream{conn: conn, out: make(chan []byte, streamBacklog), closed: make(chan struct{})}
+		if !p.streams.admit(s) {
+			_ = conn.Close()
+			continue
+		}
+		p.readers.Go(func() { p.readStream(s, h) })
+		p.readers.Go(s.write)
+	}
+}
+
+// readStream takes a client's packets until the connection ends.
+func (p *Plane) readStream(s *stream, h *host) {
+	defer p.streams.remove(s)
+	defer s.close()
+	remote, ok := s.conn.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return
+	}
+	at := path{host: h, stream: s, to: netip.AddrPortFrom(remote.AddrPort().Addr().Unmap(), remote.AddrPort().Port())}
+	r := bufio.NewReaderSize(s.conn, 2*maxPacket)
+	w := newWorker(p, p.batch())
+	defer p.batches.Put(w.batch)
+	buffer := make([]byte, maxPacket)
+	began := time.Now()
+	for {
+		patience := began.Add(strangerTime)
+		if s.known.Load() {
+			patience = time.Now().Add(streamIdle)
+		}
+		if s.conn.SetReadDeadline(patience) != nil {
+			return
+		}
+		n, err := readFrame(r, buffer)
+		if err != nil {
+			return
+		}
+		w.now = time.Now()
+		w.take(buffer[:n], at)
+		if r.Buffered() == 0 {
+			w.flush()
+		}
+	}
+}
+
+// readFrame reads one packet (RFC 4571 section 2).
+func readFrame(r io.Reader, buffer []byte) (int, error) {
+	var size [2]byte
+	if _, err := io.ReadFull(r, size[:]); err != nil {
+		return 0, err
+	}
+	n := int(binary.BigEndian.Uint16(size[:]))
+	if n > len(buffer) {
+		return 0, io.ErrShortBuffer
+	}
+	return io.ReadFull(r, buffer[:n])
+}
