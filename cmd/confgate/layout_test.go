@@ -170,7 +170,7 @@ var single = []struct {
 	},
 	{
 		"unsafe",
-		[]string{"media/*_linux.go"},
+		[]string{"media/*_linux.go", "cmd/confgate/bench/*_linux.go"},
 		"only system calls that the standard library lacks are worth it",
 	},
 }

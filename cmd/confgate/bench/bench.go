@@ -28,6 +28,7 @@ type scenario struct {
 func scenarios() []scenario {
 	return []scenario{
 		{"room", "everybody in one room receives everybody else", mainRoom},
+		{"broadcast", "one sends to many", mainBroadcast},
 	}
 }
 
@@ -59,22 +60,23 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return exitUsage
 }
 
-func mainRoom(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	o, err := parseRoom(args, stderr)
+// mainCall plays what parsing gave.
+func mainCall(ctx context.Context, o options, err error, stdout, stderr io.Writer) int {
 	if errors.Is(err, flag.ErrHelp) {
 		return exitOK
 	}
+	complain := func(what any) { fmt.Fprintf(stderr, "confgate bench %s: %v\n", o.scenario, what) }
 	if err != nil {
-		fmt.Fprintln(stderr, "confgate bench room:", err)
+		complain(err)
 		return exitUsage
 	}
-	r, err := newRoom(o)
+	c, err := newCall(o)
 	if err != nil {
-		fmt.Fprintln(stderr, "confgate bench room:", err)
+		complain(err)
 		return exitFailed
 	}
-	stop := showProgress(stderr, r)
-	rep, err := r.run(ctx)
+	stop := showProgress(stderr, c)
+	rep, err := c.run(ctx)
 	stop()
 	if rep != nil {
 		write := rep.writeTable
@@ -83,11 +85,11 @@ func mainRoom(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 		}
 		err = errors.Join(err, write(stdout))
 		for _, fault := range rep.Faults {
-			fmt.Fprintln(stderr, "confgate bench room:", fault)
+			complain(fault)
 		}
 	}
 	if err != nil {
-		fmt.Fprintln(stderr, "confgate bench room:", err)
+		complain(err)
 	}
 	if err != nil || !rep.ok() {
 		return exitFailed

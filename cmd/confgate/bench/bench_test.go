@@ -25,6 +25,34 @@ func TestMainRunsRoom(t *testing.T) {
 	}
 }
 
+func TestMainRunsBroadcast(t *testing.T) {
+	for _, c := range []struct {
+		flags    string
+		legs     int
+		isSilent bool
+	}{
+		{"--subscribers 3 --join-rate 100 --key-frame-every 1h", 4, false},
+		{"--subscribers 4 --join-rate 0 --video-fps 0", 5, true},
+	} {
+		_, gateway := newTestGateway(t, nothingLost)
+		var stdout, stderr bytes.Buffer
+		args := append(strings.Fields("broadcast --duration 300ms --json "+c.flags), "--url", gateway.URL)
+		if code := Main(t.Context(), args, &stdout, &stderr); code != exitOK {
+			t.Errorf("%s: exit code %d: %s", c.flags, code, stderr.String())
+		}
+		var rep report
+		if err := json.Unmarshal(stdout.Bytes(), &rep); err != nil {
+			t.Fatal(err)
+		}
+		if rep.Legs != c.legs || rep.Received != rep.Expected || (rep.Expected == 0) != c.isSilent || rep.Silent != c.isSilent {
+			t.Errorf("%s: %s", c.flags, stdout.Bytes())
+		}
+		if !c.isSilent && (rep.JoinToFirst.N != 3 || rep.JoinToPicture.N != 3) {
+			t.Errorf("%s: times: %+v, %+v", c.flags, rep.JoinToFirst, rep.JoinToPicture)
+		}
+	}
+}
+
 func TestMainFails(t *testing.T) {
 	gateway, server := newTestGateway(t, nothingLost)
 	gateway.capacity = 0
@@ -58,12 +86,31 @@ func TestMainUsage(t *testing.T) {
 	}
 }
 
+func TestParseBroadcast(t *testing.T) {
+	o, err := parseBroadcast(nil, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := load{fps: 30, packets: 4, size: 1150 - rtpHeader, keyEvery: 10 * time.Second}
+	if o.members != 101 || o.rooms != 1 || o.senders != 1 || o.load != want || o.joinRate != 20 {
+		t.Errorf("%+v", o)
+	}
+	for _, bad := range []string{
+		"--subscribers 0", "--subscribers 2001", "--rooms 0", "--rooms 5 --subscribers 4", "--video-fps -1", "--frame-packets 0",
+		"--packet-bytes 20", "--packet-bytes 1500", "--key-frame-every 1ms", "--members 3",
+	} {
+		if _, err := parseBroadcast(strings.Fields(bad), io.Discard); err == nil {
+			t.Errorf("%s is taken", bad)
+		}
+	}
+}
+
 func TestParseRoom(t *testing.T) {
 	o, err := parseRoom(nil, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.gateway.String() != "http://127.0.0.1:8080" || o.dialect != "id" || o.members != 25 || o.duration != 20*time.Second || o.load != (load{150, 15}) {
+	if o.gateway.String() != "http://127.0.0.1:8080" || o.dialect != "id" || o.members != 25 || o.duration != 20*time.Second || o.load != videoLoad(150, 15, 10*time.Second) {
 		t.Errorf("%+v", o)
 	}
 	for _, good := range []string{

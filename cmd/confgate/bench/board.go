@@ -37,6 +37,7 @@ type timings struct {
 	joinToWhole []time.Duration
 	// From offering a connection, or asking to be offered one, until it was up.
 	offerToConnected []time.Duration
+	connectedAt      []int64 // when each was, on the run's clock
 }
 
 const maxFaults = 20
@@ -84,12 +85,4 @@ func (b *board) read() (progress, timings, []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.now, b.took, b.faults
-}
-
-// whole says that those of n members who are not gone all hear and see each other.
-func whole(n int) func(progress) bool {
-	return func(p progress) bool {
-		n := n - p.gone
-		return p.joined >= n && p.connected >= n*n && p.flowing >= n*(n-1)
-	}
 }

@@ -16,15 +16,29 @@ import (
 	"confgate/transport"
 )
 
-// TestRoomOnConfgate holds calls on the real thing, over real sockets, in each dialect
+// TestOnConfgate holds calls on the real thing, over real sockets, in each dialect
 // and with both in one room.
-func TestRoomOnConfgate(t *testing.T) {
-	for name := range dialects() {
-		t.Run(name, func(t *testing.T) { holdCall(t, name) })
+func TestOnConfgate(t *testing.T) {
+	for dialect := range dialects() {
+		t.Run(dialect, func(t *testing.T) {
+			gateway := openConfgate(t)
+			_, rep := play(t, gateway, func(o *options) { o.dialect = dialect })
+			if !rep.ok() || rep.Members != 3 || rep.Legs != 9 {
+				t.Errorf("room: %+v", rep)
+			}
+			_, rep = play(t, gateway, func(o *options) {
+				o.scenario, o.dialect, o.members, o.rooms, o.senders = "broadcast", dialect, 6, 2, 1
+				o.load, o.joinRate = load{fps: 30, packets: 4, size: 1000, keyEvery: time.Hour}, 50
+			})
+			if !rep.ok() || rep.Legs != 6 || rep.JoinToPicture.N != 4 {
+				t.Errorf("broadcast: %+v", rep)
+			}
+		})
 	}
 }
 
-func holdCall(t *testing.T, dialect string) {
+// openConfgate opens the real thing until the test ends.
+func openConfgate(t *testing.T) *httptest.Server {
 	silent := slog.New(slog.DiscardHandler)
 	plane, err := media.New(media.Config{IPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Log: silent})
 	if err != nil {
@@ -39,24 +53,23 @@ func holdCall(t *testing.T, dialect string) {
 	}
 	gateway := httptest.NewServer(edge.Handler(doors, nil))
 
-	_, rep := play(t, gateway, func(o *options) { o.dialect = dialect })
-	if !rep.ok() || rep.Members != 3 || rep.Legs != 9 {
-		t.Errorf("%+v", rep)
-	}
-
-	if err := edge.Shutdown(context.WithoutCancel(t.Context())); err != nil {
-		t.Error(err)
-	}
-	gateway.Close()
-	if err := hub.Empty(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if err := plane.Close(); err != nil {
-		t.Error(err)
-	}
-	if left := plane.Stats(); left.Uplinks.Connected+left.Downlinks.Connected+left.Uplinks.Connecting+left.Downlinks.Connecting > 0 {
-		t.Errorf("legs are left: %+v", left)
-	}
+	t.Cleanup(func() {
+		ctx := context.WithoutCancel(t.Context())
+		if err := edge.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		gateway.Close()
+		if err := hub.Empty(ctx); err != nil {
+			t.Error(err)
+		}
+		if err := plane.Close(); err != nil {
+			t.Error(err)
+		}
+		if left := plane.Stats(); left.Uplinks.Connected+left.Downlinks.Connected+left.Uplinks.Connecting+left.Downlinks.Connecting > 0 {
+			t.Errorf("legs are left: %+v", left)
+		}
+	})
+	return gateway
 }
 
 // alarm fails the test when something breaks inside.

@@ -64,6 +64,7 @@ func newTestGateway(t *testing.T, lose func(stamp, string) bool) (*testGateway, 
 	t.Cleanup(func() {
 		server.Close()
 		g.serving.Wait()
+		e.close()
 	})
 	return g, server
 }

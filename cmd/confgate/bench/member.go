@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -16,20 +14,6 @@ import (
 
 var errConnectionFailed = errors.New("connection failed")
 
-// stage is what the members of a run share.
-type stage struct {
-	web     *http.Client
-	gateway *url.URL
-	room    string
-	users   map[string]uint16 // everybody who may be met, by name
-
-	engine *engine
-	load   load
-	clock  clock
-	window *window
-	board  *board
-}
-
 // member is one person in the room. It does what a real client's application does:
 // on entering it publishes and asks for everybody who is there, later for everybody
 // who comes, each as soon as its dialect lets it.
@@ -38,10 +22,13 @@ type member struct {
 	dial  dialect
 	index uint16
 	user  string
+	room  string
+	sends bool
 	phase time.Duration // keeps its packets apart from the others'
 
 	line    line
 	joined  int64    // when it asked to join
+	entered bool     // owned by listen
 	before  []string // who was in the room then; owned by listen
 	leaving atomic.Bool
 	heard   sync.Once // the first packet
@@ -108,11 +95,11 @@ func (m *member) listen(ctx context.Context) error {
 		case departed:
 			m.lose(n.user)
 		case answered:
-			err = m.with(n.of, func(p *peer) error { return p.answer(n.sdp) })
+			err = m.with(n.of, func(l link) error { return l.answer(n.sdp) })
 		case offered:
 			err = m.accept(ctx, n.of, n.sdp)
 		case found:
-			err = m.with(n.of, func(p *peer) error { return p.candidate(n.candidate) })
+			err = m.with(n.of, func(l link) error { return l.candidate(n.candidate) })
 		}
 		if err != nil {
 			return err
@@ -121,23 +108,34 @@ func (m *member) listen(ctx context.Context) error {
 }
 
 func (m *member) enter(ctx context.Context, ready []string) error {
-	if up, _ := m.media(); up != nil {
+	if m.entered {
 		return errors.New("was let in twice")
 	}
+	m.entered = true
 	m.board.note(func(p *progress, _ *timings) { p.joined++ })
-	if err := m.publish(ctx); err != nil {
-		return err
+	if m.sends {
+		if err := m.publish(ctx); err != nil {
+			return err
+		}
 	}
 	return m.subscribeAll(ctx, ready)
 }
 
+// subscribeAll asks for the media of those of users who send.
 func (m *member) subscribeAll(ctx context.Context, users []string) error {
 	for _, user := range users {
+		other := m.crowd[user]
+		if other == nil || other.room != m.room {
+			return fmt.Errorf("was told of %q, who is not of this run", user)
+		}
+		if !other.sends {
+			continue
+		}
 		told := m.toldOfFlow()
 		if slices.Contains(m.before, user) {
 			told = m.toldOfFirst()
 		}
-		if err := m.subscribe(ctx, user, told); err != nil {
+		if err := m.subscribe(ctx, other, told); err != nil {
 			return err
 		}
 	}
@@ -186,15 +184,9 @@ func (m *member) toldOfFirst() flow {
 }
 
 // subscribe asks for somebody's media.
-func (m *member) subscribe(ctx context.Context, of string, told flow) error {
-	sender, known := m.users[of]
-	if !known {
-		return fmt.Errorf("was told of %q, who is not of this run", of)
-	}
-	sub, err := m.engine.subscribe(sender, m.clock, m.window, told, m.upshot(ctx, of))
-	if err != nil {
-		return err
-	}
+func (m *member) subscribe(ctx context.Context, other *member, told flow) error {
+	of := other.user
+	sub := m.engine.subscribe(other.index, m.load, m.clock, m.window, told, m.upshot(ctx, of))
 	m.mu.Lock()
 	before := m.down[of]
 	m.down[of] = sub
@@ -205,7 +197,7 @@ func (m *member) subscribe(ctx context.Context, of string, told flow) error {
 	if line, ok := m.line.(asker); ok {
 		return line.ask(ctx, of)
 	}
-	return m.offer(ctx, of, sub.peer)
+	return m.offer(ctx, of, sub.link)
 }
 
 // accept answers the gateway's offer for media that the member asked for.
@@ -214,8 +206,8 @@ func (m *member) accept(ctx context.Context, of, sdp string) error {
 	if !ok {
 		return fmt.Errorf("was offered the media of %q, which it was to offer for itself", of)
 	}
-	return m.with(of, func(p *peer) error {
-		return p.accept(ctx, sdp, func(ctx context.Context, sdp string) error { return line.answer(ctx, of, sdp) })
+	return m.with(of, func(l link) error {
+		return l.accept(ctx, sdp, func(ctx context.Context, sdp string) error { return line.answer(ctx, of, sdp) })
 	})
 }
 
@@ -227,8 +219,8 @@ func (m *member) timed(at int64, which func(*timings) *[]time.Duration) {
 	})
 }
 
-func (m *member) offer(ctx context.Context, of string, p *peer) error {
-	return p.offer(ctx, func(ctx context.Context, sdp string) error { return m.line.offer(ctx, of, sdp) })
+func (m *member) offer(ctx context.Context, of string, l link) error {
+	return l.offer(ctx, func(ctx context.Context, sdp string) error { return m.line.offer(ctx, of, sdp) })
 }
 
 // upshot is what becomes of the connection that carries of's media.
@@ -236,16 +228,17 @@ func (m *member) upshot(ctx context.Context, of string) upshot {
 	offered := m.clock.now()
 	return upshot{
 		connected: func() {
-			took := time.Duration(m.clock.now() - offered)
+			now := m.clock.now()
 			m.board.note(func(p *progress, t *timings) {
 				p.connected++
-				t.offerToConnected = append(t.offerToConnected, took)
+				t.offerToConnected = append(t.offerToConnected, time.Duration(now-offered))
+				t.connectedAt = append(t.connectedAt, now)
 			})
 		},
 		interrupted: func() { m.board.note(func(p *progress, _ *timings) { p.interruptions++ }) },
 		failed: func(err error) {
 			if !m.leaving.Load() {
-				m.board.fault("member %d: media of member %d: %v", m.index, m.users[of], err)
+				m.board.fault("member %d: media of member %d: %v", m.index, m.crowd[of].index, err)
 			}
 		},
 		found: func(c webrtc.ICECandidateInit) {
@@ -256,19 +249,19 @@ func (m *member) upshot(ctx context.Context, of string) upshot {
 
 // with calls do with the connection that carries of's media. A gateway that speaks of
 // one that was never asked for breaks its dialect.
-func (m *member) with(of string, do func(*peer) error) error {
+func (m *member) with(of string, do func(link) error) error {
 	m.mu.Lock()
-	var p *peer
+	var l link
 	if of == m.user && m.up != nil {
-		p = m.up.peer
+		l = m.up.peer
 	} else if sub := m.down[of]; sub != nil {
-		p = sub.peer
+		l = sub.link
 	}
 	m.mu.Unlock()
-	if p == nil {
+	if l == nil {
 		return fmt.Errorf("was told about the media of %q, which it did not ask for", of)
 	}
-	return do(p)
+	return do(l)
 }
 
 // lose closes the connection to somebody who left, if they sent anything. What came on

@@ -43,12 +43,13 @@ var codecs = [kinds]webrtc.RTPCodecParameters{
 // mediaTypes are Pion's names for kinds.
 var mediaTypes = [kinds]webrtc.RTPCodecType{audio: webrtc.RTPCodecTypeAudio, video: webrtc.RTPCodecTypeVideo}
 
-// engine makes peers. Each has a UDP socket of its own, as real clients do, and no
+// engine makes peers and receivers. Each has a UDP socket of its own, as real clients do, and no
 // interceptors: what RTCP a client owes, this package sends itself.
 type engine struct {
 	codecs  *webrtc.MediaEngine // copied by each peer
 	setting webrtc.SettingEngine
 	config  webrtc.Configuration
+	*rig    // of receivers
 }
 
 // reach is where peers look for the gateway.
@@ -59,7 +60,7 @@ const (
 	anywhere              // over every interface
 )
 
-// newEngine makes an engine.
+// newEngine makes an engine, which is to be closed after what it made.
 func newEngine(r reach) (*engine, error) {
 	known := new(webrtc.MediaEngine)
 	for k, codec := range codecs {
@@ -79,7 +80,12 @@ func newEngine(r reach) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	g, err := newRig(r)
+	if err != nil {
+		return nil, err
+	}
 	return &engine{
+		rig:     g,
 		codecs:  known,
 		setting: setting,
 		config:  webrtc.Configuration{Certificates: []webrtc.Certificate{*cert}},
@@ -125,18 +131,8 @@ func (n roomy) ListenUDP(network string, at *net.UDPAddr) (transport.UDPConn, er
 	return conn, nil
 }
 
-// peer is one connection to the gateway.
+// peer is a whole WebRTC client's connection, for those who send.
 type peer struct{ pc *webrtc.PeerConnection }
-
-// upshot is what a peer tells its owner, from Pion's goroutines.
-type upshot struct {
-	connected   func()      // once, when it is up
-	interrupted func()      // each time that nothing was heard of the gateway for a while
-	failed      func(error) // it will not be up any more
-	found       func(webrtc.ICECandidateInit)
-	packet      func([]byte)        // each RTP packet, in order of arrival; not to be kept
-	control     func([]rtcp.Packet) // each RTCP packet
-}
 
 func (e *engine) peer(up upshot) (*peer, error) {
 	setting := e.setting

@@ -9,9 +9,12 @@ import (
 	"golang.org/x/term"
 )
 
+// progressive is a scenario that tells in one line how far it is.
+type progressive interface{ progressLine() string }
+
 // showProgress keeps one line up to date on w while r runs, if w is a terminal. The
 // function that it returns ends that and wipes the line.
-func showProgress(w io.Writer, r *room) (stop func()) {
+func showProgress(w io.Writer, r progressive) (stop func()) {
 	screen, ok := w.(interface {
 		io.Writer
 		Fd() uintptr
@@ -42,10 +45,11 @@ func showProgress(w io.Writer, r *room) (stop func()) {
 }
 
 // progressLine says in one line how far the run is.
-func (r *room) progressLine() string {
+func (r *call) progressLine() string {
 	now, _, _ := r.stage.board.read()
 	n := r.options.members
-	line := fmt.Sprintf("joined %d/%d  legs %d/%d  pairs %d/%d", now.joined, n, now.connected, n*n, now.flowing, n*(n-1))
+	want := r.whole[n]
+	line := fmt.Sprintf("joined %d/%d  legs %d/%d  pairs %d/%d", now.joined, n, now.connected, want.legs, now.flowing, want.pairs)
 	if from, at := r.stage.window.from.Load(), r.stage.clock.now(); from <= at {
 		gone := min(time.Duration(at-from), r.options.duration)
 		line += fmt.Sprintf("  counting %.0f/%.0f s", gone.Seconds(), r.options.duration.Seconds())

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -21,8 +22,7 @@ const (
 	audioSize  = 80 // bytes of payload
 
 	maxVideoPayload = 1150 // so that a packet stays below 1200 bytes, as browsers keep it
-	keyFrameEvery   = 10 * time.Second
-	keyFrameWeight  = 3 // a key frame is so many times the size of others
+	keyFrameWeight  = 3    // a key frame is so many times the size of others
 	reportEvery     = time.Second
 
 	tooLate = 200 * time.Millisecond
@@ -30,16 +30,38 @@ const (
 	resendable = 256 // video packets that are kept for NACKs; a power of two
 )
 
-// load is what each member sends.
+// load is what each sender sends.
 type load struct {
-	kbps int // of video
-	fps  int
+	audio    bool
+	fps      int           // video frames a second; 0: no video
+	packets  int           // of a frame that is no key frame
+	size     int           // bytes of such a packet's payload
+	keyEvery time.Duration // between key frames that nobody asked for
 }
 
-func (l load) frameEvery() time.Duration { return time.Second / time.Duration(l.fps) }
+// videoLoad gives a load of that many kbit a second, with audio.
+func videoLoad(kbps, fps int, keyEvery time.Duration) load {
+	frame := max(kbps*1000/8/fps, minVideoPayload)
+	packets := (frame + maxVideoPayload - 1) / maxVideoPayload
+	return load{audio: true, fps: fps, packets: packets, size: max(frame/packets, minVideoPayload), keyEvery: keyEvery}
+}
 
-// frameSize gives the bytes of a frame that is no key frame.
-func (l load) frameSize() int { return max(l.kbps*1000/8/l.fps, minVideoPayload) }
+func (l load) has(k kind) bool {
+	if k == audio {
+		return l.audio
+	}
+	return l.fps > 0
+}
+
+func (l load) isSilent() bool { return !l.has(audio) && !l.has(video) }
+
+// every is the time between a track's packets, or frames.
+func (l load) every(k kind) time.Duration {
+	if k == audio {
+		return audioEvery
+	}
+	return time.Second / time.Duration(max(l.fps, 1))
+}
 
 // publication is the connection that one member sends on.
 type publication struct {
@@ -119,10 +141,12 @@ func (p *publication) addTrack(k kind) error {
 // interval, keeps members apart.
 func (p *publication) run(ctx context.Context, phase time.Duration) {
 	start := p.clock.now()
-	every := [kinds]int64{audio: int64(audioEvery), video: int64(p.load.frameEvery())}
-	next := [kinds]int64{
-		audio: start + int64(phase),
-		video: start + int64(phase)*every[video]/every[audio],
+	var every, next [kinds]int64
+	for k := range kinds {
+		every[k], next[k] = int64(p.load.every(k)), math.MaxInt64
+		if p.load.has(k) {
+			next[k] = start + int64(phase)*every[k]/int64(audioEvery)
+		}
 	}
 	report, key := start+int64(reportEvery), start
 	timer := time.NewTimer(0)
@@ -144,7 +168,7 @@ func (p *publication) run(ctx context.Context, phase time.Duration) {
 		for ; next[video] <= now; next[video] += every[video] {
 			isKey := p.wantKey.Swap(false) || next[video] >= key
 			if isKey {
-				key = next[video] + int64(keyFrameEvery)
+				key = next[video] + int64(p.load.keyEvery)
 			}
 			p.sendFrame(next[video], frame&0x7fff, isKey)
 			frame++
@@ -153,12 +177,16 @@ func (p *publication) run(ctx context.Context, phase time.Duration) {
 			report += int64(reportEvery)
 			p.report(now)
 		}
-		timer.Reset(time.Duration(min(next[audio], next[video]) - p.clock.now()))
+		// A sender with nothing to send comes by to report only.
+		timer.Reset(time.Duration(min(next[audio], next[video], report) - p.clock.now()))
 	}
 }
 
 // skip gives how far to move a track's next time so that it is not too late.
 func (p *publication) skip(now, next, every int64) int64 {
+	if next > now {
+		return 0
+	}
 	late := now - next - int64(tooLate)
 	if late <= 0 {
 		return 0
@@ -176,15 +204,14 @@ func (p *publication) sendAudio(due int64) {
 	p.write(audio, due, b, false)
 }
 
-// sendFrame sends a frame in packets of about equal size.
+// sendFrame sends a frame in packets of equal size.
 func (p *publication) sendFrame(due int64, id uint16, key bool) {
-	size := p.load.frameSize()
+	packets := p.load.packets
 	if key {
-		size *= keyFrameWeight
+		packets *= keyFrameWeight
 	}
-	packets := (size + maxVideoPayload - 1) / maxVideoPayload
 	for i := range packets {
-		b := make([]byte, max(size/packets, minVideoPayload))
+		b := make([]byte, p.load.size)
 		putVideo(b, picture{id: id, first: i == 0, key: key}, p.stamp(video, due))
 		p.write(video, due, b, i == packets-1)
 	}
@@ -224,6 +251,9 @@ func (o *outlet) timestamp(k kind, at int64) uint32 {
 // report sends a sender report for each track (RFC 3550 section 6.4.1).
 func (p *publication) report(now int64) {
 	for k := range kinds {
+		if !p.load.has(k) {
+			continue
+		}
 		o := &p.out[k]
 		p.control(&rtcp.SenderReport{
 			SSRC: o.ssrc, NTPTime: p.clock.ntp(now), RTPTime: o.timestamp(k, now),

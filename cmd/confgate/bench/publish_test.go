@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"math"
 	"testing"
 	"time"
 )
@@ -14,6 +15,9 @@ func TestSkip(t *testing.T) {
 		if got := p.skip(5000*ms, (5000-c.late)*ms, 20*ms); got != c.want*ms {
 			t.Errorf("%d ms late: skip %v, want %d ms", c.late, time.Duration(got), c.want)
 		}
+	}
+	if got := p.skip(0, math.MaxInt64, 20*ms); got != 0 {
+		t.Errorf("a track that is never due: skip %v", time.Duration(got))
 	}
 	if p.skipped != 0 {
 		t.Errorf("%d skipped outside the window", p.skipped)
@@ -33,11 +37,14 @@ func TestNTP(t *testing.T) {
 }
 
 func TestLoad(t *testing.T) {
-	l := load{kbps: 150, fps: 15}
-	if l.frameSize() != 1250 || l.frameEvery() != time.Second/15 {
-		t.Errorf("%d bytes every %v", l.frameSize(), l.frameEvery())
+	l := videoLoad(150, 15, time.Second)
+	if l.packets != 2 || l.size != 625 || l.every(video) != time.Second/15 || !l.has(audio) || !l.has(video) {
+		t.Errorf("%+v", l)
 	}
-	if tiny := (load{kbps: 1, fps: 120}).frameSize(); tiny < minVideoPayload {
-		t.Errorf("a frame of %d bytes", tiny)
+	if tiny := videoLoad(1, 120, time.Second); tiny.size < minVideoPayload {
+		t.Errorf("a frame of %d bytes", tiny.size)
+	}
+	if !(load{packets: 4, size: 1000}).isSilent() {
+		t.Error("a load without frames is not silent")
 	}
 }

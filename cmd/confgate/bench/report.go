@@ -15,6 +15,7 @@ type report struct {
 	Dialect  string  `json:"dialect"`
 	URL      string  `json:"url"`
 	Seconds  float64 `json:"seconds"`
+	Silent   bool    `json:"silent,omitempty"` // nobody was to send anything
 
 	Members       int `json:"members"`
 	MembersWanted int `json:"members_wanted"`
@@ -63,21 +64,24 @@ type report struct {
 // cost is what one side used in the window.
 type cost struct {
 	Cores           float64 `json:"cores"`
-	MicrosPerPacket float64 `json:"cpu_us_per_packet"` // of those received
+	MicrosPerPacket float64 `json:"cpu_us_per_packet"`          // of those received
+	MillisPerJoin   float64 `json:"cpu_ms_per_join,omitempty"`  // without what the legs cost that were up
+	MicrosPerLeg    float64 `json:"cpu_us_per_leg_s,omitempty"` // a second, whatever goes over it
 	RSSPerLeg       float64 `json:"rss_bytes_per_leg,omitempty"`
 	RSS             uint64  `json:"rss_bytes"`
 }
 
-func (r *room) newReport() *report {
-	n := r.options.members
+func (r *call) newReport() *report {
+	o := r.options
 	return &report{
-		Scenario: "room", Dialect: r.options.dialect, URL: r.options.gateway.String(),
-		Seconds: r.options.duration.Seconds(), MembersWanted: n, LegsWanted: n * n,
+		Scenario: o.scenario, Dialect: o.dialect, URL: o.gateway.String(),
+		Seconds: o.duration.Seconds(), MembersWanted: o.members, LegsWanted: r.whole[o.members].legs,
+		Silent: o.load.isSilent(),
 	}
 }
 
 // count takes down what came of the window's packets. repaired is from before it.
-func (r *room) count(rep *report, repaired repairs) {
+func (r *call) count(rep *report, repaired repairs) {
 	sum := r.tally()
 	rep.Expected, rep.Received, rep.Loss = sum.expected, sum.received, sum.loss()
 	rep.LostIn, rep.LostOut = sum.lostIn, sum.lost()-sum.lostIn
@@ -86,7 +90,7 @@ func (r *room) count(rep *report, repaired repairs) {
 }
 
 // finish takes down what members saw, once they have left.
-func (r *room) finish(rep *report) {
+func (r *call) finish(rep *report) {
 	now, took, faults := r.stage.board.read()
 	rep.Members, rep.Legs, rep.Interruptions = now.joined, now.connected, now.interruptions
 	rep.Faults, rep.FaultCount = faults, now.faults
@@ -110,22 +114,37 @@ func (r *room) finish(rep *report) {
 	rep.Delay, rep.SentLate = delay.summary(), late.summary()
 }
 
-// costs takes down what both sides used from before to after; began is from before
+// costs takes down what the server used from before to after; began is from before
 // the first join.
-func (r *room) costs(rep *report, began, before, after sight, own, ownAfter usage) {
+func (r *call) costs(rep *report, began, before, after sight) {
 	now, _, _ := r.stage.board.read()
-	open := time.Duration(r.stage.window.to.Load() - r.stage.window.from.Load())
 	rep.KernelDrops = after.drops - before.drops
 	if r.options.pid != 0 {
-		rep.Server = newCost(before.usage, after.usage, open, rep.Received)
+		rep.Server = newCost(before.usage, after.usage, r.stage.window.open(), rep.Received)
 		rep.Server.RSSPerLeg = perLeg(float64(after.rss)-float64(began.rss), now.connected)
+		rep.Server.MicrosPerLeg = perLeg(rep.Server.Cores*1e6, now.connected)
 	}
 	if r.options.admin != nil {
 		rep.Goroutines = new(perLeg(after.gauges[goroutines]-began.gauges[goroutines], now.connected))
 	}
-	if ownAfter.cpu > 0 {
-		rep.Generator = newCost(own, ownAfter, open, rep.Received)
+}
+
+// joinCost takes down what a join costs the server. The legs that were up already cost
+// something too in that time: what they do in the window is taken off.
+func (r *call) joinCost(rep *report, joining rush, before, after sight) {
+	if rep.Server == nil || joining.joins == 0 {
+		return
 	}
+	_, took, _ := r.stage.board.read()
+	var up time.Duration // of all legs together
+	for _, at := range took.connectedAt {
+		if at < joining.to {
+			up += time.Duration(joining.to - max(at, joining.from))
+		}
+	}
+	steady := (after.cpu - before.cpu).Seconds() / r.stage.window.open().Seconds() / float64(max(len(took.connectedAt), 1))
+	used := (joining.after.cpu - joining.before.cpu).Seconds() - steady*up.Seconds()
+	rep.Server.MillisPerJoin = round(max(used, 0)*1e3/float64(joining.joins), 3)
 }
 
 func newCost(before, after usage, over time.Duration, packets uint64) *cost {
@@ -142,7 +161,7 @@ func perLeg(v float64, legs int) float64 { return round(v/float64(max(legs, 1)),
 // ok says whether everything was as it must be.
 func (r *report) ok() bool {
 	return r.Members == r.MembersWanted && r.Legs == r.LegsWanted && r.FaultCount == 0 &&
-		r.Expected > 0 && r.Received == r.Expected && r.Strays == 0
+		(r.Expected > 0 || r.Silent) && r.Received == r.Expected && r.Strays == 0
 }
 
 func (r *report) writeJSON(w io.Writer) error { return json.NewEncoder(w).Encode(r) }
@@ -164,7 +183,8 @@ func (r *report) writeTable(w io.Writer) error {
 	}
 	row("kernel", "%d datagrams dropped for want of buffer space", r.KernelDrops)
 	if c := r.Server; c != nil {
-		row("server", "%.2f cores, %.2f µs a forwarded packet, %.0f KiB a leg", c.Cores, c.MicrosPerPacket, c.RSSPerLeg/1024)
+		row("server", "%.2f cores, %.2f µs a forwarded packet, %.0f µs a leg and second", c.Cores, c.MicrosPerPacket, c.MicrosPerLeg)
+		row("", "%.2f ms a join, %.0f KiB a leg", c.MillisPerJoin, c.RSSPerLeg/1024)
 	}
 	if r.Goroutines != nil {
 		row("goroutines", "%.1f a leg in the server", *r.Goroutines)

@@ -24,7 +24,7 @@ func sample() *report {
 		OfferToConnected: summary{624, 33.1, 120, 160.7},
 		Delay:            summary{959_904, 0.8, 6.1, 31.4},
 		SentLate:         summary{40_000, 0.1, 1.9, 12.3},
-		Server:           &cost{Cores: 0.59, MicrosPerPacket: 12.29, RSS: 190 << 20, RSSPerLeg: 301_000},
+		Server:           &cost{Cores: 0.59, MicrosPerPacket: 12.29, MicrosPerLeg: 945.5, MillisPerJoin: 3.125, RSS: 190 << 20, RSSPerLeg: 301_000},
 		Generator:        &cost{Cores: 0.45, MicrosPerPacket: 9.38, RSS: 260 << 20},
 		Goroutines:       new(13.2), Settled: new(true),
 		Faults: []string{"member 3: connection failed"}, FaultCount: 1,

@@ -2,14 +2,12 @@ package bench
 
 import (
 	"encoding/binary"
-	"fmt"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/pion/rtcp"
-	"github.com/pion/webrtc/v4"
 )
 
 // pliEvery is how long a receiver waits for a key frame before it asks again.
@@ -17,7 +15,7 @@ const pliEvery = 300 * time.Millisecond
 
 // subscription is the connection on which one member receives another.
 type subscription struct {
-	*peer
+	link
 	sender uint16
 	clock  clock
 	window *window
@@ -30,8 +28,8 @@ type subscription struct {
 	gaps               gaps // owned by packet; its counters are atomic
 
 	// Owned by packet: Pion gives a connection's packets one at a time.
-	heard    bool // anything at all
-	began    [kinds]bool
+	heard    bool        // anything at all
+	began    [kinds]bool // or not expected
 	flowing  bool
 	asked    int64 // when a key frame was asked for
 	reported int64 // when a receiver report was sent
@@ -48,25 +46,16 @@ type flow struct {
 	flowing func()         // both kinds came, the video from a key frame on
 }
 
-// subscribe makes a connection that is to carry sender's tracks.
-func (e *engine) subscribe(sender uint16, c clock, w *window, told flow, up upshot) (*subscription, error) {
+// subscribe makes a connection that is to carry sender's tracks, those of a load.
+func (e *engine) subscribe(sender uint16, l load, c clock, w *window, told flow, up upshot) *subscription {
 	s := &subscription{sender: sender, clock: c, window: w, told: told, ssrc: rand.Uint32()}
+	for k := range kinds {
+		s.began[k] = !l.has(k)
+	}
 	up.packet = s.packet
-	up.control = func([]rtcp.Packet) {} // sender reports
-	peer, err := e.peer(up)
-	if err != nil {
-		return nil, err
-	}
-	s.peer = peer
-	for _, typ := range mediaTypes {
-		_, err := peer.pc.AddTransceiverFromKind(typ,
-			webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly})
-		if err != nil {
-			s.close()
-			return nil, fmt.Errorf("add transceiver: %w", err)
-		}
-	}
-	return s, nil
+	up.control = nil // sender reports
+	s.link = e.receiver(up)
+	return s
 }
 
 // packet takes one RTP packet.

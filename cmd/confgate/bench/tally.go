@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // span is a range of sequence numbers: from is in it, to is not.
@@ -24,6 +25,9 @@ func newWindow() *window {
 }
 
 func (w *window) holds(at int64) bool { return at >= w.from.Load() && at < w.to.Load() }
+
+// open is how long the window was open.
+func (w *window) open() time.Duration { return time.Duration(w.to.Load() - w.from.Load()) }
 
 // maxSeq bounds what a ledger remembers, and so what a run can send on one track:
 // two hours of 500 packets a second.

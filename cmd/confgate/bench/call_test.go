@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,18 +12,26 @@ import (
 
 func nothingLost(stamp, string) bool { return false }
 
+// testOptions are of a room of three.
+func testOptions(gateway *url.URL) options {
+	return options{
+		scenario: "room", gateway: gateway, dialect: "id", members: 3, rooms: 1, senders: 3,
+		duration: 400 * time.Millisecond, load: videoLoad(300, 30, time.Hour),
+	}
+}
+
 // play runs a room of three against a test gateway for a short while.
-func play(t *testing.T, gateway *httptest.Server, change func(*options)) (*room, *report) {
+func play(t *testing.T, gateway *httptest.Server, change func(*options)) (*call, *report) {
 	t.Helper()
 	u, err := url.Parse(gateway.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := options{gateway: u, dialect: "id", members: 3, duration: 400 * time.Millisecond, load: load{kbps: 300, fps: 30}}
+	o := testOptions(u)
 	if change != nil {
 		change(&o)
 	}
-	r, err := newRoom(o)
+	r, err := newCall(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,6 +40,23 @@ func play(t *testing.T, gateway *httptest.Server, change func(*options)) (*room,
 		t.Fatal(err)
 	}
 	return r, rep
+}
+
+func TestExtents(t *testing.T) {
+	video := load{fps: 1}
+	for _, c := range []struct {
+		o    options
+		want []extent
+	}{
+		{options{members: 3, rooms: 1, senders: 3, load: video}, []extent{{}, {1, 0}, {4, 2}, {9, 6}}},
+		{options{members: 3, rooms: 1, senders: 1, load: video}, []extent{{}, {1, 0}, {2, 1}, {3, 2}}},
+		{options{members: 5, rooms: 2, senders: 1, load: video}, []extent{{}, {1, 0}, {2, 0}, {3, 1}, {4, 2}, {5, 3}}},
+		{options{members: 3, rooms: 1, senders: 1}, []extent{{}, {1, 0}, {2, 0}, {3, 0}}},
+	} {
+		if got := extents(c.o); !slices.Equal(got, c.want) {
+			t.Errorf("extents(%+v) = %v, want %v", c.o, got, c.want)
+		}
+	}
 }
 
 func TestRoom(t *testing.T) {
@@ -123,7 +149,9 @@ func TestRoomBrokenOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, members := range []int{1, 3} {
-		r, err := newRoom(options{gateway: u, dialect: "id", members: 3, duration: time.Hour, load: load{kbps: 100, fps: 10}})
+		o := testOptions(u)
+		o.duration = time.Hour
+		r, err := newCall(o)
 		if err != nil {
 			t.Fatal(err)
 		}
