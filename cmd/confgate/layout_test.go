@@ -113,6 +113,13 @@ var plan = []room{
 		bans:  []ban{{"./...", "it must dial the gateway as a real client does, from the outside"}},
 	},
 	{
+		pkg:   "./cmd/confgate/bench/baseline",
+		may:   []string{"std", "./core", "./core/auth", "./protocol/...", "./transport", "github.com/pion/..."},
+		tests: []string{"./cmd/confgate/bench"},
+		why:   "what confgate is measured against shares its signalling, so that only the media differ",
+		bans:  []ban{{"./media", "it stands in its place"}},
+	},
+	{
 		pkg: "./cmd/confgate",
 		may: []string{
 			"std", "./...", "github.com/prometheus/client_golang/...", "go.yaml.in/yaml/v3", "golang.org/x/term",
@@ -165,7 +172,7 @@ var single = []struct {
 	},
 	{
 		"net/http/pprof",
-		[]string{"cmd/confgate/*.go"},
+		[]string{"cmd/confgate/*.go", "cmd/confgate/bench/baseline/main.go"},
 		"profiles are for the admin port, never for clients",
 	},
 	{
@@ -215,6 +222,7 @@ func TestImportsAreRefused(t *testing.T) {
 		{pkg: "media", imports: "math/rand", why: "math/rand/v2"},
 		{pkg: "cmd/confgate/bench", imports: "confgate/core", why: "from the outside"},
 		{pkg: "cmd/confgate/bench", imports: "confgate/core", test: true},
+		{pkg: "cmd/confgate/bench/baseline", imports: "confgate/media", why: "in its place"},
 		{pkg: "cmd/confgate", imports: "confgate/protocol/idv1"},
 		{pkg: "cmd/confgate", imports: "github.com/pion/webrtc/v4", why: "a room of its own"},
 		{pkg: "internal/misc", imports: "strings", why: "no place in the house"},

@@ -48,6 +48,7 @@ var variables = []struct{ pkg, name, why string }{
 // their goroutines are their own business.
 var apart = []struct{ pkg, why string }{
 	{"./cmd/confgate/bench", "a measuring client, in a process of its own"},
+	{"./cmd/confgate/bench/baseline", "a server to compare with, in a process of its own"},
 	{"./protocol/wiretest", "test support"},
 }
 
