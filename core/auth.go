@@ -2,6 +2,12 @@ package core
 
 import "context"
 
+// Peer is where a client comes from, as the edge saw it.
+type Peer struct {
+	Remote string // its address
+	Origin string // of the web page it is, in the form in which equal ones are equal; empty: it is none
+}
+
 // Credentials are what a client shows to be let in. Dialects fill the fields they
 // have.
 type Credentials struct {
@@ -12,7 +18,8 @@ type Credentials struct {
 	Room   RoomID // what it is about to enter, where it is known
 	Name   string
 	Device string
-	Remote string // the client's address, as the edge saw it
+	Remote string // of its Peer, as is Origin
+	Origin string
 }
 
 // Grant is what an Authorizer gives: who the client is from now on.

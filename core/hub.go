@@ -93,10 +93,9 @@ func NewHub(c HubConfig) *Hub {
 	}
 }
 
-// Session opens a session whose events go to out. Remote is the client's address,
-// for the Authorizer.
-func (h *Hub) Session(out *Outbox, remote string) *Session {
-	return &Session{hub: h, out: out, remote: remote}
+// Session opens a session whose events go to out.
+func (h *Hub) Session(out *Outbox, from Peer) *Session {
+	return &Session{hub: h, out: out, from: from}
 }
 
 // Stats counts what there is.
@@ -207,6 +206,22 @@ func (h *Hub) forget(p *person) {
 	if h.people[p.key] == p {
 		delete(h.people, p.key)
 	}
+}
+
+// Expel cuts off everybody who is online in a tenant, and tells how many they are.
+func (h *Hub) Expel(t TenantID) int {
+	h.mu.Lock()
+	var all []*Outbox
+	for key, p := range h.people {
+		if key.tenant == t {
+			all = append(all, p.out)
+		}
+	}
+	h.mu.Unlock()
+	for _, out := range all {
+		out.Cut(ErrRevoked)
+	}
+	return len(all)
 }
 
 // deliver puts e into the outbox of somebody online.

@@ -36,7 +36,7 @@ func newHouse(o Observer) *Hub {
 func (h *Hub) client(t *testing.T) *client {
 	c := &client{t: t}
 	c.out = NewOutbox(100, func(err error) { c.cut = err })
-	c.Session = h.Session(c.out, "192.0.2.1")
+	c.Session = h.Session(c.out, Peer{Remote: "192.0.2.1"})
 	return c
 }
 
@@ -377,6 +377,26 @@ func TestTenantsNeverMeet(t *testing.T) {
 		want(t, ann.heard(), "[]")
 		ann.Close()
 		other.Close()
+		h.Close()
+	})
+}
+
+func TestExpelCutsOffOneTenant(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(quiet{})
+		ann, ben, other := h.client(t), h.client(t), h.client(t)
+		ann.asks(Hello{Cred: Credentials{User: "ann", Tenant: "a"}})
+		ben.asks(Hello{Cred: Credentials{User: "ben", Tenant: "a"}})
+		other.asks(Hello{Cred: Credentials{User: "ann", Tenant: "b"}})
+		if n := h.Expel("a"); n != 2 {
+			t.Errorf("%d cut off, want 2", n)
+		}
+		if !errors.Is(ann.cut, ErrRevoked) || !errors.Is(ben.cut, ErrRevoked) || other.cut != nil {
+			t.Errorf("cut: %v, %v, %v", ann.cut, ben.cut, other.cut)
+		}
+		for _, c := range []*client{ann, ben, other} {
+			c.Close()
+		}
 		h.Close()
 	})
 }

@@ -10,9 +10,9 @@ import (
 // Session is one client's place in the house. Its methods are called from one
 // goroutine: the one that reads the client's frames.
 type Session struct {
-	hub    *Hub
-	out    *Outbox
-	remote string
+	hub  *Hub
+	out  *Outbox
+	from Peer
 
 	me      *person // nil until the client said who it is
 	profile Profile // what it said of itself then
@@ -96,7 +96,7 @@ func (s *Session) reply(ref Ref, result Result, err error) {
 }
 
 func (s *Session) observe(cmd Command, err error) {
-	s.hub.watch.Handled(cmd.room(), Caller{s.User(), s.remote}, cmd, AsError(err))
+	s.hub.watch.Handled(cmd.room(), Caller{s.User(), s.from.Remote}, cmd, AsError(err))
 }
 
 func (s *Session) hello(ctx context.Context, c Hello) (Result, error) {
@@ -111,7 +111,7 @@ func (s *Session) hello(ctx context.Context, c Hello) (Result, error) {
 // identify has the house check who the client is, and makes this session the one
 // that speaks for them. A session that was somebody else stops being them.
 func (s *Session) identify(ctx context.Context, c Credentials, o Online) (Grant, error) {
-	c.Remote = s.remote
+	c.Remote, c.Origin = s.from.Remote, s.from.Origin
 	g, err := s.hub.auth.Authorize(ctx, c)
 	if err != nil {
 		if _, ok := errors.AsType[*Error](err); ok {

@@ -134,8 +134,9 @@ func (e *Edge) maxFrame(d protocol.Dialect) int { return cmp.Or(d.MaxFrame, e.co
 
 // options are those of a connection that r began.
 func (e *Edge) options(r *http.Request, framing string) Options {
+	origin, _ := canonicalOrigin(r.Header.Get("Origin")) // admit has seen to it
 	return Options{
-		Framing: framing, Remote: r.RemoteAddr,
+		Framing: framing, Remote: r.RemoteAddr, Origin: origin,
 		Observer: e.config.Observer, Log: e.config.Log,
 		OutboxLimit: e.config.OutboxLimit, WriteTimeout: e.config.WriteTimeout,
 	}

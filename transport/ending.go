@@ -52,6 +52,7 @@ var endings = []ending{
 	{cause: core.ErrSlow, code: 1013, reason: "slow"},
 	{cause: ErrStalled, code: 1013, reason: "stalled"},
 	{cause: ErrSilent, code: 4408, reason: "silent"},
+	{cause: core.ErrRevoked, code: 4401, reason: "revoked"},
 	{cause: core.ErrDisplaced, code: 4409, reason: "displaced"},
 }
 
@@ -70,5 +71,5 @@ func endingOf(cause error) ending {
 
 // Reason names the cause of a connection's end in one word of a closed set, for
 // metrics: left, lost, silent, stalled, slow, too_big, not_utf8, broken,
-// displaced, room_failed, panicked, shutdown or other.
+// displaced, revoked, room_failed, panicked, shutdown or other.
 func Reason(cause error) string { return endingOf(cause).reason }

@@ -65,6 +65,7 @@ type Observer interface {
 type Options struct {
 	Framing      string        // names it in metrics and log lines
 	Remote       string        // the client's address
+	Origin       string        // of the page it is, as canonicalOrigin writes it; empty: none
 	Observer     Observer      // nil: nobody watches
 	Log          *slog.Logger  // nil: silent
 	OutboxLimit  int           // events a client may be behind; 0: 1024
@@ -100,7 +101,7 @@ func Serve(ctx context.Context, c Conn, hub *core.Hub, d protocol.Dialect, o Opt
 	defer cut(nil)
 	out := core.NewOutbox(o.OutboxLimit, cut)
 	p := &pumps{
-		conn: c, codec: d.Codec, session: hub.Session(out, o.Remote), out: out, options: o,
+		conn: c, codec: d.Codec, session: hub.Session(out, core.Peer{Remote: o.Remote, Origin: o.Origin}), out: out, options: o,
 		log: o.Log.With("dialect", d.Name, "framing", o.Framing, "remote", o.Remote),
 		bad: func() { o.Observer.BadFrame(d.Name) },
 	}

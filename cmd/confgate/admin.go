@@ -4,7 +4,11 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/pprof"
+	"slices"
+	"strings"
 	"sync/atomic"
+
+	"confgate/core/auth"
 )
 
 // phase is where in its life a gateway is.
@@ -22,20 +26,38 @@ var phaseNames = map[phase]string{
 }
 
 // readiness tells whether new calls are taken.
-type readiness struct{ phase atomic.Int32 }
+type readiness struct {
+	phase   atomic.Int32
+	sources []source // of what says who may come in
+}
 
-func (r *readiness) set(p phase)   { r.phase.Store(int32(p)) }
-func (r *readiness) now() phase    { return phase(r.phase.Load()) }
-func (r *readiness) isReady() bool { return r.now() == ready }
+func (r *readiness) set(p phase) { r.phase.Store(int32(p)) }
+func (r *readiness) now() phase  { return phase(r.phase.Load()) }
 
-// ServeHTTP answers 200 if new calls are taken, else 503 and why not.
+func (r *readiness) isReady() bool {
+	missing := func(s source) bool { return s.state() == auth.None }
+	return r.now() == ready && !slices.ContainsFunc(r.sources, missing)
+}
+
+// ServeHTTP answers 200 if new calls are taken, else 503 and why not. A source that
+// is lost is told of, while the gateway goes on with what it has.
 func (r *readiness) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
-	p := r.now()
 	code := http.StatusOK
-	if p != ready {
+	if !r.isReady() {
 		code = http.StatusServiceUnavailable
 	}
-	answer(w, code, phaseNames[p])
+	lines := []string{phaseNames[r.now()]}
+	for _, s := range r.sources {
+		if says := sourceStates[s.state()]; says != "" {
+			lines = append(lines, s.name+": "+says)
+		}
+	}
+	answer(w, code, strings.Join(lines, "\n"))
+}
+
+// sourceStates are what /readyz says of the sources.
+var sourceStates = map[auth.State]string{
+	auth.Up: "", auth.Lost: "does not answer; what it said before counts", auth.None: "has never answered, so nobody can come in by it",
 }
 
 func answer(w http.ResponseWriter, code int, text string) {

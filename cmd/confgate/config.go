@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -35,6 +34,12 @@ type config struct {
 	roomLimit int
 	idTenant  string // empty: the only one
 	jwt       jwtConfig
+	rooms     auth.RoomsConfig
+
+	file        string // that settings are read from; empty: none
+	tenantsHere bool   // it has tenants
+	tenantsFile string
+	throttle    auth.ThrottleConfig
 
 	eventop eventop.Knobs
 
@@ -44,10 +49,16 @@ type config struct {
 
 // jwtConfig says which tokens the id dialect's clients have to show.
 type jwtConfig struct {
-	secret, secretFile string
-	encoding           auth.Encoding
-	issuer, audience   string
-	matchUser          bool
+	secret      string
+	secretFiles []string
+	encoding    auth.Encoding
+	keyFiles    []keyFile
+	jwks        auth.JWKSConfig
+
+	issuer, audience      string
+	userClaim, roomsClaim string
+	matchUser             bool
+	leeway                time.Duration
 }
 
 // How long calls get to end when the gateway is told to stop.
@@ -63,7 +74,7 @@ func newFlags(c *config) *flag.FlagSet {
 	fs := flag.NewFlagSet("serve", flag.ContinueOnError)
 	fs.BoolVar(&c.dev, "dev", false, "no authentication, any origin, loopback addresses only")
 	fs.BoolVar(&c.devRemote, "dev-remote", false, "with --dev, allow any address: all who reach it are let in")
-	fs.String("config", "", "YAML `file` with settings")
+	fs.StringVar(&c.file, "config", "", "YAML `file` with settings")
 
 	fs.StringVar(&c.listen, "listen", "127.0.0.1:8080", "`host:port`: where clients connect, over HTTP and WebSocket")
 	fs.Func("allow-origin", "web `origin` that may connect, https://app.example; *: any (repeatable)",
@@ -78,14 +89,12 @@ func newFlags(c *config) *flag.FlagSet {
 
 	fs.IntVar(&c.roomLimit, "id-room-limit", 25, "most `people` in a room; 0: no limit")
 	fs.StringVar(&c.idTenant, "id-tenant", "", "`cpCode` whose rooms id clients enter; none: one for all")
-	fs.StringVar(&c.jwt.secret, "id-jwt-secret", "", "`secret` that HMAC tokens are signed with; a file is safer")
-	fs.StringVar(&c.jwt.secretFile, "id-jwt-secret-file", "", "`file` that holds the secret")
-	c.jwt.encoding = auth.Base64
-	fs.Func("id-jwt-secret-encoding", "`base64|plain`: how the secret is written (default base64)",
-		one(&c.jwt.encoding, auth.Base64, auth.Plain))
-	fs.BoolVar(&c.jwt.matchUser, "id-jwt-match-user", true, "a token's claim id must be the user who joins")
-	fs.StringVar(&c.jwt.issuer, "id-jwt-issuer", "", "claim `iss` that tokens must have; empty: any")
-	fs.StringVar(&c.jwt.audience, "id-jwt-audience", "", "claim `aud` that tokens must have; empty: any")
+	tokenFlags(fs, &c.jwt)
+	roomsFlags(fs, &c.rooms)
+	fs.StringVar(&c.tenantsFile, "tenants-file", "", "YAML `file` with tenants, if they are not in that of --config")
+	fs.IntVar(&c.throttle.Failures, "auth-failures", 10, "wrong `proofs` in --auth-window that shut an address out")
+	fs.IntVar(&c.throttle.TenantFailures, "auth-tenant-failures", 10, "the same for one tenant, `proofs`; -1: any number")
+	fs.DurationVar(&c.throttle.Window, "auth-window", 30*time.Minute, "`time` for which a wrong proof counts")
 
 	eventopFlags(fs, &c.eventop)
 
@@ -94,6 +103,34 @@ func newFlags(c *config) *flag.FlagSet {
 		one(&c.logFormat, logAuto, logText, logJSON))
 	fs.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "`debug|info|warn|error`: debug tells every command")
 	return fs
+}
+
+// tokenFlags declares which tokens count in the id dialect.
+func tokenFlags(fs *flag.FlagSet, c *jwtConfig) {
+	fs.StringVar(&c.secret, "id-jwt-secret", "", "`secret` that HMAC tokens are signed with; a file is safer")
+	fs.Func("id-jwt-secret-file", "`file` that holds it; old and new one while it changes (repeatable)", list(&c.secretFiles, parsePath))
+	c.encoding = auth.Base64
+	fs.Func("id-jwt-secret-encoding", "`base64|plain`: how the secret is written (default base64)",
+		one(&c.encoding, auth.Base64, auth.Plain))
+	fs.Func("id-jwt-key-file", "`[kid=]file` with the issuer's public key, PEM (repeatable)", list(&c.keyFiles, parseKeyFile))
+	fs.StringVar(&c.jwks.URL, "id-jwks-url", "", "`URL` of the issuer's public keys, as a JWK set")
+	fs.DurationVar(&c.jwks.Refresh, "id-jwks-refresh", 15*time.Minute, "`time` between two looks at it")
+	fs.BoolVar(&c.matchUser, "id-jwt-match-user", true, "a token must be that of the user who joins")
+	fs.StringVar(&c.userClaim, "id-jwt-user-claim", "id", "`claim` that says whose a token is")
+	fs.StringVar(&c.issuer, "id-jwt-issuer", "", "claim `iss` that tokens must have; empty: any")
+	fs.StringVar(&c.audience, "id-jwt-audience", "", "claim `aud` that tokens must have; empty: any")
+	fs.DurationVar(&c.leeway, "id-jwt-leeway", auth.MaxLeeway, "`time` by which clocks may differ, a minute at most")
+	fs.StringVar(&c.roomsClaim, "id-jwt-rooms-claim", "", "`claim` with the rooms that a token opens; empty: all of them")
+}
+
+// roomsFlags declares how a backend is asked who may enter which room.
+func roomsFlags(fs *flag.FlagSet, c *auth.RoomsConfig) {
+	fs.StringVar(&c.URL, "id-rooms-url", "", "`URL` that is asked whether {user} may enter {room}; empty: nobody is asked")
+	fs.DurationVar(&c.Timeout, "id-rooms-timeout", 3*time.Second, "`time` to answer in")
+	fs.DurationVar(&c.Remember, "id-rooms-ttl", 30*time.Second, "`time` for which an answer counts")
+	c.Outage = auth.Closed
+	fs.Func("id-rooms-outage", "`closed|open`: while it gives no answer, for people with tokens (default closed)",
+		one(&c.Outage, auth.Closed, auth.LetPeople))
 }
 
 // eventopFlags declares what the documents of the eventOp dialect leave open.
@@ -135,7 +172,11 @@ var settingGroups = []struct {
 	{"Mode", []string{"dev", "dev-remote", "config"}},
 	{"Clients", []string{"listen", "allow-origin", "admin-listen", "node-id", "drain"}},
 	{"Media", []string{"media-port", "media-ip"}},
-	{"Dialect id", []string{"id-room-limit", "id-tenant", "id-jwt-secret", "id-jwt-secret-file", "id-jwt-secret-encoding", "id-jwt-match-user", "id-jwt-issuer", "id-jwt-audience"}},
+	{"Dialect id", []string{"id-room-limit", "id-tenant"}},
+	{"Tokens of the id dialect", []string{"id-jwt-secret", "id-jwt-secret-file", "id-jwt-secret-encoding", "id-jwt-key-file", "id-jwks-url", "id-jwks-refresh",
+		"id-jwt-match-user", "id-jwt-user-claim", "id-jwt-issuer", "id-jwt-audience", "id-jwt-leeway", "id-jwt-rooms-claim"}},
+	{"Rooms of the id dialect", []string{"id-rooms-url", "id-rooms-timeout", "id-rooms-ttl", "id-rooms-outage"}},
+	{"Who may come in", []string{"tenants-file", "auth-failures", "auth-tenant-failures", "auth-window"}},
 	{"Dialect eventOp", []string{"eventop-sdp-delivery", "eventop-only-with-reqid", "eventop-presence-drawing", "eventop-no-subscribed", "eventop-notify-destroy", "eventop-any-host", "eventop-capacity", "eventop-max-message", "eventop-deny"}},
 	{"Log", []string{"log-format", "log-level"}},
 }
@@ -149,6 +190,7 @@ func loadConfig(args, env []string) (config, error) {
 	if err != nil {
 		return config{}, err
 	}
+	c.tenantsHere = given[tenantsKey]
 	if c.dev && !given["drain"] {
 		c.drain = devDrain
 	}
@@ -195,9 +237,7 @@ func (c config) check() error {
 	if c.drain < 0 {
 		fail("--drain: %v is less than 0", c.drain)
 	}
-	if c.jwt.secret != "" && c.jwt.secretFile != "" {
-		fail("--id-jwt-secret and --id-jwt-secret-file: only one can count")
-	}
+	errs = append(errs, c.checkAuth())
 	if c.dev {
 		errs = append(errs, c.checkDev())
 	} else {
@@ -208,8 +248,8 @@ func (c config) check() error {
 
 // checkDev keeps a gateway that lets everyone in from being reached by everyone.
 func (c config) checkDev() error {
-	if c.jwt.secret != "" || c.jwt.secretFile != "" {
-		return errors.New("--dev asks for no authentication, yet a JWT secret is configured: take one of them away")
+	if c.jwt.given() || c.rooms.URL != "" || c.tenantsFile != "" || c.tenantsHere {
+		return errors.New("--dev asks for no authentication, yet keys, tenants or rooms to be asked about are configured: take one of them away")
 	}
 	if c.devRemote {
 		return nil
@@ -232,12 +272,46 @@ func (c config) checkLive() error {
 	switch {
 	case c.devRemote:
 		return errors.New("--dev-remote says nothing without --dev")
-	case c.jwt.secret == "" && c.jwt.secretFile == "":
-		return errors.New("no authentication is configured, so anybody could join: " +
-			"give the secret that tokens are signed with (--id-jwt-secret-file), or say --dev to try things out on this machine")
+	case !c.jwt.given() && c.tenantsFile == "" && !c.tenantsHere:
+		return errNoWayIn
+	case !c.jwt.given() && (c.rooms.URL != "" || c.jwt.roomsClaim != ""):
+		return errors.New("--id-rooms-url and --id-jwt-rooms-claim say nothing without tokens")
 	}
 	return nil
 }
+
+// checkAuth looks at what says who may come in.
+func (c config) checkAuth() error {
+	var errs []error
+	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if c.jwt.secret != "" && len(c.jwt.secretFiles) > 0 {
+		fail("--id-jwt-secret and --id-jwt-secret-file: only one can count")
+	}
+	if c.jwt.leeway < 0 || c.jwt.leeway > auth.MaxLeeway {
+		fail("--id-jwt-leeway: %v is not between 0 and %v", c.jwt.leeway, auth.MaxLeeway)
+	}
+	for setting, at := range map[string]time.Duration{
+		"id-jwks-refresh": c.jwt.jwks.Refresh, "id-rooms-timeout": c.rooms.Timeout, "id-rooms-ttl": c.rooms.Remember, "auth-window": c.throttle.Window,
+	} {
+		if at < time.Second {
+			fail("--%s: %v is less than a second", setting, at)
+		}
+	}
+	if c.rooms.Timeout > maxRoomsTimeout {
+		fail("--id-rooms-timeout: %v is more than %v, when the client would be given up", c.rooms.Timeout, maxRoomsTimeout)
+	}
+	if c.throttle.Failures < 1 {
+		fail("--auth-failures: %d is less than 1", c.throttle.Failures)
+	}
+	if c.throttle.TenantFailures == 0 || c.throttle.TenantFailures < -1 {
+		fail("--auth-tenant-failures: %d is neither -1 nor 1 or more", c.throttle.TenantFailures)
+	}
+	return errors.Join(errs...)
+}
+
+// maxRoomsTimeout keeps a client who waits for the backend within what is waited for
+// its next sign of life.
+const maxRoomsTimeout = 8 * time.Second
 
 // loopback reports whether only this machine can reach addr, a host:port.
 func loopback(addr string) bool {
@@ -249,41 +323,37 @@ func loopback(addr string) bool {
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// authorizer makes what lets clients in.
-func (c config) authorizer() (core.Authorizer, error) {
-	if c.dev {
-		return auth.Open{Tenant: c.tenant(), Apart: c.idTenant != ""}, nil
-	}
-	secret, err := c.jwt.key()
-	if err != nil {
-		return nil, err
-	}
-	return auth.JWT{
-		Tenant: c.tenant(), Keys: secret,
-		Issuer: c.jwt.issuer, Audience: c.jwt.audience, MatchUser: c.jwt.matchUser,
-	}, nil
-}
-
 // tenant is the world in which all clients of the id dialect live.
 func (c config) tenant() core.TenantID {
 	return core.TenantID(cmp.Or(c.idTenant, "id"))
 }
 
-func (c jwtConfig) key() (auth.Secret, error) {
-	text, from := c.secret, "--id-jwt-secret"
-	if c.secretFile != "" {
-		from = "--id-jwt-secret-file"
-		b, err := os.ReadFile(c.secretFile)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", from, err)
-		}
-		text = string(b)
+// given reports whether clients can come in by tokens.
+func (c jwtConfig) given() bool {
+	return c.secret != "" || len(c.secretFiles) > 0 || len(c.keyFiles) > 0 || c.jwks.URL != ""
+}
+
+// keyFile is a file with public keys, and the id that they go by.
+type keyFile struct{ id, path string }
+
+// parseKeyFile reads id=path, or a path. Ids hold no slash, so that paths may hold
+// an equals sign.
+func parseKeyFile(text string) (keyFile, error) {
+	id, path, found := strings.Cut(text, "=")
+	if !found || strings.Contains(id, "/") {
+		id, path = "", text
 	}
-	secret, err := auth.ParseSecret(text, c.encoding)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w (see --id-jwt-secret-encoding)", from, err)
+	if path == "" {
+		return keyFile{}, errors.New("must be a path, or kid=path")
 	}
-	return secret, nil
+	return keyFile{id, path}, nil
+}
+
+func parsePath(text string) (string, error) {
+	if text == "" {
+		return "", errors.New("must be a path")
+	}
+	return text, nil
 }
 
 // list makes a flag's setter that adds each part of a comma-separated value.

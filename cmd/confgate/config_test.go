@@ -184,7 +184,7 @@ func TestDevRemoteAllowsAnyAddress(t *testing.T) {
 	}
 }
 
-func TestAuthorizer(t *testing.T) {
+func TestSecrets(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(file, []byte("c2VjcmV0\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -192,38 +192,31 @@ func TestAuthorizer(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		args []string
-		want auth.Secret // nil: open
+		want auth.Secrets
 		err  string
 	}{
-		{"dev", []string{"--dev"}, nil, ""},
-		{"secret", []string{"--id-jwt-secret", "c2VjcmV0"}, auth.Secret("secret"), ""},
-		{"plain secret", []string{"--id-jwt-secret", "c2VjcmV0", "--id-jwt-secret-encoding", "plain"}, auth.Secret("c2VjcmV0"), ""},
-		{"secret file", []string{"--id-jwt-secret-file", file}, auth.Secret("secret"), ""},
+		{"secret", []string{"--id-jwt-secret", "c2VjcmV0"}, auth.Secrets{auth.Secret("secret")}, ""},
+		{"plain secret", []string{"--id-jwt-secret", "c2VjcmV0", "--id-jwt-secret-encoding", "plain"}, auth.Secrets{auth.Secret("c2VjcmV0")}, ""},
+		{"secret file", []string{"--id-jwt-secret-file", file}, auth.Secrets{auth.Secret("secret")}, ""},
+		{"two secret files", []string{"--id-jwt-secret-file", file + "," + file}, auth.Secrets{auth.Secret("secret"), auth.Secret("secret")}, ""},
 		{"no secret file", []string{"--id-jwt-secret-file", file + "2"}, nil, "--id-jwt-secret-file"},
+		{"a directory", []string{"--id-jwt-secret-file", filepath.Dir(file)}, nil, "not a file"},
 		{"wrong encoding", []string{"--id-jwt-secret", "hunter 2"}, nil, "--id-jwt-secret: the secret is not base64"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			args := c.args
-			if c.name != "dev" {
-				args = append(args, "--media-ip", "192.0.2.1", "--id-jwt-issuer", "community")
-			}
-			config, err := loadConfig(args, nil)
+			config, err := loadConfig(c.args, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := config.authorizer()
+			got, err := config.jwt.secrets()
 			if c.err != "" {
 				if err == nil || !strings.Contains(err.Error(), c.err) || strings.Contains(err.Error(), "hunter") {
 					t.Errorf("got %v, want %q in it", err, c.err)
 				}
 				return
 			}
-			j, ok := got.(auth.JWT)
-			if err != nil || ok != (c.want != nil) {
-				t.Fatalf("got %v, %v", got, err)
-			}
-			if ok && (!reflect.DeepEqual(j.Keys, c.want) || j.Issuer != "community" || !j.MatchUser) {
-				t.Errorf("got %+v", j)
+			if err != nil || !reflect.DeepEqual(got, c.want) {
+				t.Errorf("got %d secrets, %v", len(got), err)
 			}
 		})
 	}

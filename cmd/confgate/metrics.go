@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"confgate/core"
+	"confgate/core/auth"
 	"confgate/media"
 	"confgate/transport"
 )
@@ -25,6 +26,8 @@ type metrics struct {
 	connections         *prometheus.GaugeVec
 	opened, closed      *prometheus.CounterVec
 	badFrames, commands *prometheus.CounterVec
+
+	authFailures, authReloads *prometheus.CounterVec
 
 	overflows, panics prometheus.Counter
 	firstPacket       prometheus.Histogram
@@ -44,7 +47,7 @@ var (
 	endings = []error{
 		transport.ErrLeft, transport.ErrLost, transport.ErrSilent, transport.ErrStalled, transport.ErrTooBig,
 		transport.ErrNotUTF8, transport.ErrBroken, transport.ErrPanicked, transport.ErrShutdown,
-		core.ErrSlow, core.ErrDisplaced, core.ErrRoomFailed, errors.ErrUnsupported,
+		core.ErrSlow, core.ErrDisplaced, core.ErrRevoked, core.ErrRoomFailed, errors.ErrUnsupported,
 	}
 
 	commands = []core.Command{
@@ -58,6 +61,9 @@ var (
 // its error's code.
 const resultOK = "ok"
 
+// resultFailed is what else there is of what has no codes.
+const resultFailed = "failed"
+
 // newMetrics makes the metrics of a gateway that speaks the dialects of doors.
 func newMetrics(doors []transport.Door) *metrics {
 	m := &metrics{
@@ -70,8 +76,11 @@ func newMetrics(doors []transport.Door) *metrics {
 		badFrames: counters("bad_frames_total", "Frames that were no message of the dialect.", "dialect"),
 		commands: counters("commands_total", "Commands that clients gave, by result: ok, or the code of the error. "+
 			"An Offer is ok once the media plane has it; see confgate_legs_failed_total.", "command", "result"),
-		overflows: counter("outbox_overflows_total", "Connections cut off because their client let its outbox fill up."),
-		panics:    counter("room_panics_total", "Rooms ended by a bug; the log has the stack."),
+		authFailures: counters("auth_failures_total", "People who were not let in, by reason. Of those, bad_proof are the guesses that were looked at, "+
+			"and throttled those that were not.", "reason"),
+		authReloads: counters("auth_reloads_total", "Times that keys and tenants were read again, by result: ok or failed, when the old ones stay.", "result"),
+		overflows:   counter("outbox_overflows_total", "Connections cut off because their client let its outbox fill up."),
+		panics:      counter("room_panics_total", "Rooms ended by a bug; the log has the stack."),
 		firstPacket: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: metricPrefix + "join_to_first_packet_seconds",
 			Help: "Time from a member's join to the first media packet sent to them. It includes what the client takes, " +
@@ -81,11 +90,17 @@ func newMetrics(doors []transport.Door) *metrics {
 		done: make(map[reflect.Type]prometheus.Counter),
 	}
 	m.registry.MustRegister(
-		m.connections, m.opened, m.closed, m.badFrames, m.commands, m.overflows, m.panics, m.firstPacket,
+		m.connections, m.opened, m.closed, m.badFrames, m.commands, m.authFailures, m.authReloads, m.overflows, m.panics, m.firstPacket,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(),
 	)
 	for _, d := range doors {
 		m.expect(d.Dialect.Name)
+	}
+	for _, r := range auth.Reasons() {
+		m.authFailures.WithLabelValues(string(r))
+	}
+	for _, result := range []string{resultOK, resultFailed} {
+		m.authReloads.WithLabelValues(result)
 	}
 	for _, c := range commands {
 		m.done[reflect.TypeOf(c)] = m.commands.WithLabelValues(core.CommandName(c), resultOK)
@@ -155,6 +170,9 @@ func (m *metrics) Handled(_ core.RoomID, _ core.Caller, cmd core.Command, err *c
 	if err != nil {
 		result = string(err.Code)
 	}
+	if refusal, ok := errors.AsType[*auth.RefusalError](err); ok && err != nil {
+		m.authFailures.WithLabelValues(string(refusal.Reason)).Inc()
+	}
 	m.commands.WithLabelValues(core.CommandName(cmd), result).Inc()
 }
 
@@ -178,6 +196,30 @@ func (m *metrics) look(hub func() core.Stats, plane func() media.Stats, ready fu
 		}
 		return 0
 	}))
+}
+
+// watch has the metrics include what the gateway asks to know who may come in.
+func (m *metrics) watch(sources []source) {
+	for _, s := range sources {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: metricPrefix + "auth_source_up", Help: "1 when what is asked who may come in answered the last time, else 0, while what it said before counts.",
+			ConstLabels: prometheus.Labels{"source": s.name},
+		}, func() float64 {
+			if s.state() == auth.Up {
+				return 1
+			}
+			return 0
+		}))
+	}
+}
+
+// reloaded counts that keys and tenants were read again.
+func (m *metrics) reloaded(err error) {
+	result := resultOK
+	if err != nil {
+		result = resultFailed
+	}
+	m.authReloads.WithLabelValues(result).Inc()
 }
 
 // glance is a prometheus.Collector that reads all it tells from one look.

@@ -9,11 +9,12 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
+	"os/signal"
 	"syscall"
 	"time"
 
 	"confgate/core"
-	"confgate/core/auth"
 	"confgate/examples"
 	"confgate/media"
 	"confgate/protocol/eventop"
@@ -40,7 +41,8 @@ func writeServeHelp(w io.Writer) {
 	fmt.Fprint(w, `usage: confgate serve [flags]
 
 Serves calls until SIGTERM or SIGINT, lets those that run end within the drain
-time, and exits with code 0. A second signal ends it at once.
+time, and exits with code 0. A second signal ends it at once. SIGHUP has it read
+keys and tenants again.
 `)
 	writeSettings(w, newFlags(new(config)))
 	fmt.Fprint(w, `
@@ -60,6 +62,8 @@ func serve(ctx context.Context, c config, out io.Writer, log *slog.Logger) error
 	if c.dev {
 		fmt.Fprintf(out, "open http://%s/\n", g.clients.at.Addr())
 	}
+	signal.Notify(g.reloads, syscall.SIGHUP)
+	defer signal.Stop(g.reloads)
 	return g.run(ctx)
 }
 
@@ -68,6 +72,10 @@ type gateway struct {
 	config config
 	log    *slog.Logger
 	state  *readiness
+
+	admission *admission
+	metrics   *metrics
+	reloads   chan os.Signal // each has the keys and tenants read again
 
 	hub   *core.Hub
 	plane *media.Plane
@@ -84,16 +92,16 @@ type port struct {
 
 // openGateway builds a gateway and opens its ports. It serves nobody before run.
 func openGateway(c config, log *slog.Logger) (_ *gateway, err error) {
-	g := &gateway{config: c, log: log, state: new(readiness)}
+	g := &gateway{config: c, log: log, state: new(readiness), reloads: make(chan os.Signal, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, g.shut())
 		}
 	}()
-	authorizer, err := c.authorizer()
-	if err != nil {
+	if g.admission, err = newAdmission(c, log); err != nil {
 		return g, err
 	}
+	g.state.sources = g.admission.sources()
 	if g.clients.at, err = listen("listen", c.listen); err != nil {
 		return g, err
 	}
@@ -107,23 +115,8 @@ func openGateway(c config, log *slog.Logger) (_ *gateway, err error) {
 	if err != nil {
 		return g, bindError("media-port", err)
 	}
-	warn(authorizer, log)
-	return g, g.build(authorizer)
-}
-
-// warn tells of ways in that are wider than they should be.
-func warn(a core.Authorizer, log *slog.Logger) {
-	switch a := a.(type) {
-	case auth.Open:
-		log.Warn("DEVELOPMENT MODE: no authentication. Whoever reaches this gateway may join any call as anyone.")
-	case auth.JWT:
-		if !a.MatchUser {
-			log.Warn("tokens are not tied to users: whoever has one may join as anyone (--id-jwt-match-user)")
-		}
-		if s, ok := a.Keys.(auth.Secret); ok && len(s) < auth.StrongSecret {
-			log.Warn("the JWT secret is short enough to be guessed from one token", "bytes", len(s), "at_least", auth.StrongSecret)
-		}
-	}
+	g.admission.warn()
+	return g, g.build()
 }
 
 // advertised gives the addresses that clients are told to send media to: those that
@@ -156,7 +149,7 @@ func ownIP() (netip.Addr, error) {
 
 // build connects the parts. Commands go from the doors through the hub to rooms and
 // the media plane; everybody tells the observers.
-func (g *gateway) build(authorizer core.Authorizer) error {
+func (g *gateway) build() error {
 	page, err := examples.Page()
 	if err != nil {
 		return err
@@ -167,11 +160,15 @@ func (g *gateway) build(authorizer core.Authorizer) error {
 	}
 	doors := doors(g.config)
 	m := newMetrics(doors)
+	g.metrics = m
 	g.hub = core.NewHub(core.HubConfig{
-		Plane: g.plane, Auth: authorizer, Observer: observers{m, &journal{log: g.log}},
+		Plane: g.plane, Auth: g.admission, Observer: observers{m, &journal{log: g.log}},
 	})
-	g.edge = transport.New(transport.Config{Hub: g.hub, Observer: m, Log: g.log, AllowOrigin: allow})
+	g.edge = transport.New(transport.Config{Hub: g.hub, Observer: m, Log: g.log, AllowOrigin: func(origin string) bool {
+		return allow(origin) || g.admission.allowOrigin(origin)
+	}})
 	m.look(g.hub.Stats, g.plane.Stats, g.state.isReady)
+	m.watch(g.state.sources)
 
 	g.clients.server = transport.NewServer(g.edge.Handler(doors, page), g.log)
 	g.admin.server = transport.NewServer(adminEndpoints(m.handler(g.log), g.state), g.log)
@@ -184,20 +181,50 @@ func (g *gateway) run(ctx context.Context) error {
 	for _, p := range []port{g.admin, g.clients} {
 		go func() { served <- p.server.Serve(p.at) }()
 	}
+	kept := make(chan struct{})
+	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx)) // while calls end, too
+	go func() { defer close(kept); g.admission.run(keeping) }()
 	g.state.set(ready)
 	g.greet()
-	var failed error
-	select {
-	case <-ctx.Done():
-		g.log.Info("asked to stop", "by", context.Cause(ctx).Error())
-	case failed = <-served:
-		g.log.Error("a port failed", "error", failed.Error())
-	}
+	failed := g.attend(ctx, served)
 	g.state.set(draining)
 	drain(context.WithoutCancel(ctx), g.hub, g.config.drain, g.log)
 	err := g.shut()
+	stopKeeping()
+	<-kept
 	g.log.Info("stopped")
 	return errors.Join(failed, err)
+}
+
+// attend does what it is asked to while clients are served, until ctx ends or a port
+// has failed.
+func (g *gateway) attend(ctx context.Context, served <-chan error) error {
+	for {
+		select {
+		case <-ctx.Done():
+			g.log.Info("asked to stop", "by", context.Cause(ctx).Error())
+			return nil
+		case err := <-served:
+			g.log.Error("a port failed", "error", err.Error())
+			return err
+		case <-g.reloads:
+			g.reload()
+		}
+	}
+}
+
+// reload reads keys and tenants again, and cuts off the people of tenants that were
+// taken out.
+func (g *gateway) reload() {
+	gone, err := g.admission.reload()
+	g.metrics.reloaded(err)
+	if err != nil {
+		g.log.Error("keys and tenants could not be read again; the old ones stay", "error", err.Error())
+		return
+	}
+	for _, tenant := range gone {
+		g.log.Info("tenant taken out", "tenant", brief(string(tenant)), "people_cut_off", g.hub.Expel(tenant))
+	}
 }
 
 // greet says where the gateway is.

@@ -104,6 +104,9 @@ func fromMapping(fs *flag.FlagSet, m *yaml.Node, given map[string]bool) error {
 		key, value := m.Content[i], m.Content[i+1]
 		name := key.Value
 		switch {
+		case name == tenantsKey: // readTenants reads it, at the start and again later
+			given[name] = true
+			continue
 		case fs.Lookup(name) == nil:
 			return fmt.Errorf("line %d: %q is no setting", key.Line, name)
 		case name == "config":

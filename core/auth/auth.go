@@ -5,7 +5,6 @@ package auth
 
 import (
 	"context"
-	"errors"
 
 	"confgate/core"
 )
@@ -29,8 +28,21 @@ func (o Open) Authorize(_ context.Context, c core.Credentials) (core.Grant, erro
 	return g, nil
 }
 
-// refuse gives the one answer that clients get, whatever the reason was: it helps
-// nobody to guess. The cause is for the log, and holds nothing that a client sent.
-func refuse(cause string) error {
-	return &core.Error{Code: core.Unauthorized, Msg: "not authorized", Cause: errors.New(cause)}
+// Ways sends each client to the Authorizer for what it shows. Nil is a way that is
+// closed.
+type Ways struct {
+	ByKey   core.Authorizer // a tenant and its key
+	ByToken core.Authorizer // everything else
+}
+
+// Authorize asks the one whose business it is.
+func (w Ways) Authorize(ctx context.Context, c core.Credentials) (core.Grant, error) {
+	next := w.ByToken
+	if c.Tenant != "" || c.Key != "" {
+		next = w.ByKey
+	}
+	if next == nil {
+		return core.Grant{}, refuse(NoWayIn, "no way in for such credentials is configured")
+	}
+	return next.Authorize(ctx, c)
 }

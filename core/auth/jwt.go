@@ -2,10 +2,11 @@ package auth
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -15,11 +16,11 @@ import (
 	"confgate/core"
 )
 
-// Limits of a JSON Web Token.
-const (
-	maxToken = 8 << 10          // bytes
-	leeway   = 60 * time.Second // by which clocks may differ
-)
+// maxToken is how long a JSON Web Token may be, in bytes.
+const maxToken = 8 << 10
+
+// MaxLeeway is the most by which clocks may differ.
+const MaxLeeway = time.Minute
 
 // Keys are what the signatures of tokens are checked with.
 type Keys interface {
@@ -28,8 +29,9 @@ type Keys interface {
 	Algorithms() []string
 
 	// Find gives the key for a token that names kid, which may be empty, and alg:
-	// []byte for HMAC, else a public key of crypto/*. A key must never be given for
-	// an algorithm of another family. Find may wait.
+	// []byte for HMAC, else a public key of crypto/*, or a jwt.VerificationKeySet of
+	// those that may be meant. A key must never be given for an algorithm of another
+	// family. Find may wait.
 	Find(ctx context.Context, kid, alg string) (any, error)
 }
 
@@ -37,118 +39,138 @@ type Keys interface {
 type JWT struct {
 	Tenant core.TenantID
 	Keys   Keys
+	Leeway time.Duration // by which clocks may differ, at most MaxLeeway
 
 	Issuer   string // the iss that is demanded; empty: any
 	Audience string // the aud that is demanded; empty: any
 
-	// MatchUser demands that the claim "id" be the user that the client says it is.
-	// Without it, whoever has a token may be anyone.
+	// UserClaim names the claim that says whose token it is; empty: "id".
+	UserClaim string
+	// MatchUser demands that this be the user that the client says it is. Without
+	// it, whoever has a token may be anyone.
 	MatchUser bool
+
+	// RoomsClaim names the claim that says which rooms the token opens: an id, or a
+	// list of them; one that ends in * opens all that begin so. Empty: a token opens
+	// every room.
+	RoomsClaim string
 }
 
 // Authorize lets c in if its token is good.
 func (j JWT) Authorize(ctx context.Context, c core.Credentials) (core.Grant, error) {
-	switch {
-	case c.Token == "":
-		return core.Grant{}, refuse("no token")
-	case len(c.Token) > maxToken:
-		return core.Grant{}, refuse("token too long")
-	}
-	if err := checkNames(c.Token); err != nil {
-		return core.Grant{}, refuse(err.Error())
-	}
-	claims := jwt.MapClaims{}
-	if _, err := j.parser().ParseWithClaims(c.Token, claims, j.find(ctx)); err != nil {
-		return core.Grant{}, refuse(reason(err))
-	}
-	return j.grant(c.User, userOf(claims))
-}
-
-// grant settles who a client is that says it is said and whose token says named.
-func (j JWT) grant(said, named core.UserID) (core.Grant, error) {
-	switch {
-	case j.MatchUser && named == "":
-		return core.Grant{}, refuse("token names no user")
-	case j.MatchUser && said != "" && said != named:
-		return core.Grant{}, refuse("token is another user's")
-	case said == "" && named == "":
-		return core.Grant{}, refuse("no user named")
-	case said == "":
-		said = named
-	}
-	return core.Grant{Tenant: j.Tenant, User: said}, nil
-}
-
-func (j JWT) parser() *jwt.Parser {
-	options := []jwt.ParserOption{
-		jwt.WithValidMethods(j.Keys.Algorithms()),
-		jwt.WithExpirationRequired(),
-		jwt.WithLeeway(leeway),
-		jwt.WithStrictDecoding(),
-		jwt.WithJSONNumber(), // an id may be longer than a float64 is exact
-	}
+	options := []jwt.ParserOption{jwt.WithExpirationRequired(), jwt.WithLeeway(min(j.Leeway, MaxLeeway))}
 	if j.Issuer != "" {
 		options = append(options, jwt.WithIssuer(j.Issuer))
 	}
 	if j.Audience != "" {
 		options = append(options, jwt.WithAudience(j.Audience))
 	}
-	return jwt.NewParser(options...)
+	claims, err := verify(ctx, c.Token, j.Keys, options...)
+	if err != nil {
+		return core.Grant{}, err
+	}
+	if sub, there := claims["sub"]; there && textOf(sub) == "" {
+		return core.Grant{}, refuse(BadClaims, "token names no subject")
+	}
+	g, err := j.grant(c.User, core.UserID(textOf(claims[cmp.Or(j.UserClaim, "id")])))
+	if err == nil && j.RoomsClaim != "" && !opens(claims[j.RoomsClaim], string(c.Room)) {
+		return core.Grant{}, refuse(WrongRoom, "token does not open that room")
+	}
+	return g, err
 }
 
-func (j JWT) find(ctx context.Context) jwt.Keyfunc {
+// grant settles who a client is that says it is said and whose token says named.
+func (j JWT) grant(said, named core.UserID) (core.Grant, error) {
+	switch {
+	case j.MatchUser && named == "":
+		return core.Grant{}, refuse(WrongUser, "token names no user")
+	case j.MatchUser && said != "" && said != named:
+		return core.Grant{}, refuse(WrongUser, "token is another user's")
+	case said == "" && named == "":
+		return core.Grant{}, refuse(WrongUser, "no user named")
+	case said == "":
+		said = named
+	}
+	return core.Grant{Tenant: j.Tenant, User: said}, nil
+}
+
+// opens reports whether a claim opens a room. A claim that is not there opens none.
+func opens(claim any, room string) bool {
+	if room == "" {
+		return false
+	}
+	switch claim := claim.(type) {
+	case string:
+		prefix, all := strings.CutSuffix(claim, "*")
+		return claim == room || all && strings.HasPrefix(room, prefix)
+	case []any:
+		return slices.ContainsFunc(claim, func(one any) bool {
+			text, ok := one.(string) // a list within the list opens nothing
+			return ok && opens(text, room)
+		})
+	}
+	return false
+}
+
+// verify gives the claims of a token that keys vouch for. What options say of the
+// claims is looked at last, so a token that they refuse was no guess.
+func verify(ctx context.Context, token string, keys Keys, options ...jwt.ParserOption) (jwt.MapClaims, error) {
+	switch {
+	case token == "":
+		return nil, refuse(NoCredentials, "no token")
+	case len(token) > maxToken:
+		return nil, refuse(Malformed, "token too long")
+	}
+	if err := checkNames(token); err != nil {
+		return nil, reasonOf(err)
+	}
+	options = append(options,
+		jwt.WithValidMethods(keys.Algorithms()),
+		jwt.WithStrictDecoding(),
+		jwt.WithJSONNumber()) // an id may be longer than a float64 is exact
+	claims := jwt.MapClaims{}
+	if _, err := jwt.NewParser(options...).ParseWithClaims(token, claims, find(ctx, keys)); err != nil {
+		return nil, reasonOf(err)
+	}
+	for _, name := range []string{"exp", "nbf"} {
+		if n, ok := claims[name].(json.Number); ok && !isTime(n) {
+			return nil, refuse(BadClaims, "token refused")
+		}
+	}
+	return claims, nil
+}
+
+func find(ctx context.Context, keys Keys) jwt.Keyfunc {
 	return func(t *jwt.Token) (any, error) {
 		if t.Header["crit"] != nil { // RFC 7515 section 4.1.11: we know no extension
 			return nil, errCritical
 		}
-		kid, _ := t.Header["kid"].(string)
-		return j.Keys.Find(ctx, kid, t.Method.Alg())
+		kid, ok := t.Header["kid"].(string)
+		if _, there := t.Header["kid"]; there && !ok {
+			return nil, errMalformed
+		}
+		return keys.Find(ctx, kid, t.Method.Alg())
 	}
 }
 
-// userOf reads the claim "id", which issuers write as a string or as a whole
-// number; empty: there is none to go by.
-func userOf(claims jwt.MapClaims) core.UserID {
-	switch id := claims["id"].(type) {
+// isTime reports whether n is a number of seconds that time.Time can hold.
+func isTime(n json.Number) bool {
+	seconds, err := n.Float64()
+	return err == nil && seconds >= 0 && seconds < 1<<40
+}
+
+// textOf reads an id, which issuers write as a string or as a whole number; empty:
+// there is none to go by.
+func textOf(claim any) string {
+	switch id := claim.(type) {
 	case string:
-		return core.UserID(id)
+		return id
 	case json.Number:
 		if !strings.ContainsAny(id.String(), ".eE") {
-			return core.UserID(id.String())
+			return id.String()
 		}
 	}
 	return ""
-}
-
-var (
-	errCritical  = errors.New("token demands an extension")
-	errMalformed = errors.New("token malformed")
-	errDuplicate = errors.New("token names a field twice")
-)
-
-// reasons are the words for the log; the library's own would quote the token.
-var reasons = []struct {
-	is   error
-	text string
-}{
-	{errCritical, errCritical.Error()},
-	{jwt.ErrTokenMalformed, errMalformed.Error()},
-	{jwt.ErrTokenSignatureInvalid, "token signed otherwise"},
-	{jwt.ErrTokenUnverifiable, "token signed otherwise"},
-	{jwt.ErrTokenExpired, "token expired"},
-	{jwt.ErrTokenNotValidYet, "token not valid yet"},
-	{jwt.ErrTokenInvalidIssuer, "token of another issuer"},
-	{jwt.ErrTokenInvalidAudience, "token for another audience"},
-	{jwt.ErrTokenRequiredClaimMissing, "token lacks a claim"},
-}
-
-func reason(err error) string {
-	for _, r := range reasons {
-		if errors.Is(err, r.is) {
-			return r.text
-		}
-	}
-	return "token refused"
 }
 
 // checkNames refuses a token whose header or claims, at any depth, name a field

@@ -63,7 +63,7 @@ func raw(t *testing.T, header, payload string) string {
 func segment(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
 
 func strict() JWT {
-	return JWT{Tenant: "home", Keys: Secret(secret), Issuer: "community", Audience: "confgate", MatchUser: true}
+	return JWT{Tenant: "home", Keys: Secret(secret), Leeway: MaxLeeway, Issuer: "community", Audience: "confgate", MatchUser: true}
 }
 
 func TestJWTAccepts(t *testing.T) {
@@ -289,7 +289,7 @@ func TestJWTNamesNobody(t *testing.T) {
 func TestJWTExpiresWithTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cred := core.Credentials{User: "8", Token: sign(t, jwt.SigningMethodHS256, []byte(secret), claims(nil))}
-		<-time.After(time.Hour + leeway - time.Second)
+		<-time.After(time.Hour + MaxLeeway - time.Second)
 		if _, err := strict().Authorize(t.Context(), cred); err != nil {
 			t.Errorf("refused a second too early: %v", err)
 		}
