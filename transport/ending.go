@@ -52,7 +52,7 @@ var endings = []ending{
 	{cause: core.ErrSlow, code: 1013, reason: "slow"},
 	{cause: ErrStalled, code: 1013, reason: "stalled"},
 	{cause: ErrSilent, code: 4408, reason: "silent"},
-	{cause: core.ErrRevoked, code: 4401, reason: "revoked"},
+	{cause: core.ErrRevoked, code: 4403, reason: "revoked"},
 	{cause: core.ErrDisplaced, code: 4409, reason: "displaced"},
 }
 

@@ -298,7 +298,7 @@ func (c config) checkAuth() error {
 		}
 	}
 	if c.rooms.Timeout > maxRoomsTimeout {
-		fail("--id-rooms-timeout: %v is more than %v, when the client would be given up", c.rooms.Timeout, maxRoomsTimeout)
+		fail("--id-rooms-timeout: %v is more than %v, and clients are not waited for that long", c.rooms.Timeout, maxRoomsTimeout)
 	}
 	if c.throttle.Failures < 1 {
 		fail("--auth-failures: %d is less than 1", c.throttle.Failures)
@@ -309,9 +309,9 @@ func (c config) checkAuth() error {
 	return errors.Join(errs...)
 }
 
-// maxRoomsTimeout keeps a client who waits for the backend within what is waited for
-// its next sign of life.
-const maxRoomsTimeout = 8 * time.Second
+// maxRoomsTimeout keeps the wait for the backend within the time that a client has to
+// be let in, and to answer a ping.
+const maxRoomsTimeout = 5 * time.Second
 
 // loopback reports whether only this machine can reach addr, a host:port.
 func loopback(addr string) bool {

@@ -73,8 +73,11 @@ func (j *journal) Handled(room core.RoomID, by core.Caller, cmd core.Command, er
 		j.log.LogAttrs(context.Background(), level, "command done", attrs...)
 		return
 	}
-	if c, ok := cmd.(core.Join); ok && by.User == "" && c.Cred != nil {
-		attrs = append(attrs, slog.String("claims_to_be", brief(string(c.Cred.User))))
+	if c := shown(cmd); c != nil && by.User == "" {
+		attrs = append(attrs, slog.String("claims_to_be", brief(string(c.User))))
+		if c.Tenant != "" {
+			attrs = append(attrs, slog.String("tenant", brief(c.Tenant)))
+		}
 	}
 	attrs = append(attrs, slog.String("code", string(err.Code)), slog.String("reason", brief(err.Msg)))
 	if err.Cause != nil {
@@ -82,6 +85,18 @@ func (j *journal) Handled(room core.RoomID, by core.Caller, cmd core.Command, er
 	}
 	if attrs, ok := j.refusals.admit(attrs...); ok {
 		j.log.LogAttrs(context.Background(), level, "command refused", attrs...)
+	}
+}
+
+// shown gives what a command shows to be let in; nil: nothing.
+func shown(cmd core.Command) *core.Credentials {
+	switch c := cmd.(type) {
+	case core.Hello:
+		return &c.Cred
+	case core.Join:
+		return c.Cred
+	default:
+		return nil
 	}
 }
 

@@ -63,6 +63,10 @@ func TestJournal(t *testing.T) {
 		{"not let in", func(j *journal) {
 			j.Handled("c-1", core.Caller{User: "", Remote: "192.0.2.8:1"}, join, &core.Error{Code: core.Unauthorized, Msg: "not authorized", Cause: errors.New("token expired")})
 		}, `{"level":"WARN","msg":"command refused","command":"Join","room":"c-1","user":"","remote":"192.0.2.8:1","claims_to_be":"8","code":"unauthorized","reason":"not authorized","cause":"token expired"}`},
+		{"not let in by its key", func(j *journal) {
+			hello := core.Hello{Cred: core.Credentials{Tenant: "school\nx", Key: signed, User: "8"}}
+			j.Handled("", core.Caller{Remote: "192.0.2.8:1"}, hello, &core.Error{Code: core.Unauthorized, Msg: "not authorized", Cause: errors.New("not its key")})
+		}, `{"level":"WARN","msg":"command refused","command":"Hello","room":"","user":"","remote":"192.0.2.8:1","claims_to_be":"8","tenant":"school…","code":"unauthorized","reason":"not authorized","cause":"not its key"}`},
 		{"a bug", func(j *journal) {
 			j.Handled("c-1", core.Caller{User: "8", Remote: "192.0.2.8:1"}, core.Ping{}, core.AsError(errors.New("disk on fire")))
 		},

@@ -19,7 +19,7 @@ type ThrottleConfig struct {
 
 	// Delay is what each attempt waits when there were too many failures, but people
 	// of that tenant came in from that address lately. So one of a school's pupils
-	// cannot lock out the others; 0: 5 s.
+	// cannot lock out the others; 0: 3 s.
 	Delay time.Duration
 }
 
@@ -63,7 +63,7 @@ type source struct {
 // NewThrottle makes one that has seen nobody.
 func NewThrottle(c ThrottleConfig) *Throttle {
 	c.Failures, c.TenantFailures = cmp.Or(c.Failures, 10), cmp.Or(c.TenantFailures, 10)
-	c.Window, c.Delay = cmp.Or(c.Window, 30*time.Minute), cmp.Or(c.Delay, 5*time.Second)
+	c.Window, c.Delay = cmp.Or(c.Window, 30*time.Minute), cmp.Or(c.Delay, 3*time.Second)
 	return &Throttle{
 		config:    c,
 		addresses: newLRU[netip.Prefix, *source](maxSources),
