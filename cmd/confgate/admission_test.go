@@ -85,7 +85,7 @@ tenants:
 		{"no origin", "tenants:\n- code: a\n  origin: school.example", "is not an origin"},
 		{"no such file", "tenants:\n- code: a\n  key-file: " + keyFile + "2", "no such file"},
 		{"no encoding", "tenants:\n- code: a\n  secret-encoding: hex", "must be one of"},
-		{"no base64", "tenants:\n- code: a\n  secret: hunter2 hunter2 hunter2", "not base64"},
+		{"no base64", "tenants:\n- code: a\n  secret: hunter2 and more", "not base64"},
 		{"short key", "tenants:\n- code: a\n  key: hunter2", "a key must have"},
 		{"code of the others", "tenants:\n- code: id\n  key: " + schoolKey, "--id-tenant"},
 		{"twice", "tenants:\n- {code: a, key: " + schoolKey + "}\n- {code: a, key: " + clubKey + "}", "stands there twice"},

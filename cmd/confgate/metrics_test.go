@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"confgate/core"
+	"confgate/core/auth"
 	"confgate/media"
 	"confgate/protocol"
 	"confgate/transport"
@@ -36,6 +37,7 @@ func testMetrics(t *testing.T) *metrics {
 				Lost: 11, Retransmitted: 12, KeyframeRequests: 13,
 			}
 		}, func() bool { return true })
+	m.watch([]source{{"jwks", func() auth.State { return auth.Up }}, {"rooms", func() auth.State { return auth.Lost }}})
 	return m
 }
 
@@ -89,6 +91,9 @@ func TestMetricsCount(t *testing.T) {
 	m.BadFrame("id")
 	m.Handled("c-1", core.Caller{User: "8"}, core.Join{}, nil)
 	m.Handled("c-1", core.Caller{User: "8"}, core.Join{}, &core.Error{Code: core.RoomFull})
+	m.Handled("c-1", core.Caller{}, core.Join{}, &core.Error{Code: core.Unauthorized, Cause: &auth.RefusalError{Reason: auth.Expired}})
+	m.reloaded(nil)
+	m.reloaded(errors.New("no such file"))
 	m.FirstPacket(200 * time.Millisecond)
 	m.Panicked("c-1", "why", nil)
 	m.LegFailed("c-1", core.Leg{}, nil)
@@ -107,6 +112,12 @@ func TestMetricsCount(t *testing.T) {
 		`confgate_commands_total{command="Join",result="room_full"}`:          1,
 		`confgate_commands_total{command="Ping",result="ok"}`:                 0,
 		`confgate_join_to_first_packet_seconds_count`:                         1,
+		`confgate_auth_failures_total{reason="expired"}`:                      1,
+		`confgate_auth_failures_total{reason="throttled"}`:                    0,
+		`confgate_auth_reloads_total{result="ok"}`:                            1,
+		`confgate_auth_reloads_total{result="failed"}`:                        1,
+		`confgate_auth_source_up{source="jwks"}`:                              1,
+		`confgate_auth_source_up{source="rooms"}`:                             0,
 		`confgate_room_panics_total`:                                          1,
 		`confgate_ready`:                                                      1,
 		`confgate_rooms`:                                                      1,
@@ -142,8 +153,8 @@ func TestMetricsAreFew(t *testing.T) {
 		}
 		m.Handled(room, core.Caller{User: user}, core.Join{}, &core.Error{Code: core.RoomFull})
 	}
-	if n := len(series(t, scrape(t, m))); n > 100 {
-		t.Errorf("%d series of one dialect, want at most 100", n)
+	if n := len(series(t, scrape(t, m))); n > 150 {
+		t.Errorf("%d series of one dialect, want at most 150", n)
 	}
 }
 
