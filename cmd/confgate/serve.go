@@ -62,8 +62,10 @@ func serve(ctx context.Context, c config, out io.Writer, log *slog.Logger) error
 	if c.dev {
 		fmt.Fprintf(out, "open http://%s/\n", g.clients.at.Addr())
 	}
-	signal.Notify(g.reloads, syscall.SIGHUP)
-	defer signal.Stop(g.reloads)
+	if !c.dev { // there is nothing to read again, and closing the terminal ends it
+		signal.Notify(g.reloads, syscall.SIGHUP)
+		defer signal.Stop(g.reloads)
+	}
 	return g.run(ctx)
 }
 

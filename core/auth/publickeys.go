@@ -63,8 +63,8 @@ func (s PublicKeys) Find(_ context.Context, kid, alg string) (any, error) {
 	return set, nil
 }
 
-// AnyOf are Keys of several kinds. Where two of them serve an algorithm, the first
-// counts.
+// AnyOf are Keys of several kinds. Where some serve one algorithm, the first that
+// knows the key counts.
 type AnyOf []Keys
 
 // Algorithms are those of all of them.

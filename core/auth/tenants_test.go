@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"strings"
@@ -16,6 +17,7 @@ import (
 const (
 	opaque   = "kp-opaque-key-0123456789"
 	licensor = "the secret that licences are signed with"
+	long     = "a secret that is longer than the 64 bytes of a block of SHA-256, by some"
 )
 
 func day(text string) time.Time {
@@ -32,7 +34,7 @@ func registry(t testing.TB) *Tenants {
 	tenants, err := NewTenants([]Tenant{
 		{Code: "school", Keys: []string{opaque, "kp-the-next-key-9876543210"}, MaxUsers: 30},
 		{Code: "club", Secrets: []Secret{Secret(licensor), Secret("the secret before that, thirty-two")}, MaxUsers: 20},
-		{Code: "both", Keys: []string{opaque}, Secrets: []Secret{Secret(licensor)}},
+		{Code: "both", Keys: []string{opaque}, Secrets: []Secret{Secret(licensor), Secret(long)}},
 		{Code: "later", Keys: []string{opaque}, From: day("2000-01-02")},
 		{Code: "over", Keys: []string{opaque}, Until: day("2000-01-01")},
 		{Code: "web", Keys: []string{opaque}, Origin: func(o string) bool { return o == "https://school.example" }},
@@ -92,6 +94,7 @@ func TestTenants(t *testing.T) {
 
 			{"licence", core.Credentials{Tenant: "club", Key: hs(nil)}, "", 10},
 			{"licence signed with the secret before", core.Credentials{Tenant: "club", Key: sign(t, jwt.SigningMethodHS256, []byte("the secret before that, thirty-two"), licence(nil))}, "", 10},
+			{"licence signed with a long secret", core.Credentials{Tenant: "both", Key: sign(t, jwt.SigningMethodHS256, []byte(long), licence(jwt.MapClaims{"authCode": "both"}))}, "", 10},
 			{"licence for more than the tenant may", core.Credentials{Tenant: "club", Key: hs(jwt.MapClaims{"maxUser": 500})}, "", 20},
 			{"licence for no number of users", core.Credentials{Tenant: "club", Key: hs(jwt.MapClaims{"maxUser": nil})}, "", 20},
 			{"dates without dashes", core.Credentials{Tenant: "club", Key: hs(jwt.MapClaims{"startDate": "19991231", "endDate": 20000101})}, "", 10},
@@ -164,7 +167,7 @@ func TestTenantsAreRefusedAlike(t *testing.T) {
 		for i := range keysOfTenant {
 			seen[string(d.keys[i][:])] = true
 			seen[string(d.secrets[i])] = true
-			if d.keys[i] == (digest{}) || len(d.secrets[i]) < minKey {
+			if d.keys[i] == (digest{}) || len(d.secrets[i]) < minKey || len(d.secrets[i]) > sha256.BlockSize {
 				t.Errorf("%s: lock %d is missing", code, i)
 			}
 		}
