@@ -48,6 +48,7 @@ export class Gateway {
     this.#binary = binary;
     this.url = `http://127.0.0.1:${port}`;
     this.admin = `http://127.0.0.1:${admin}`;
+    this.mediaPort = media;
     this.#arguments = [
       "serve", "--dev", "--listen", `127.0.0.1:${port}`, "--admin-listen", `127.0.0.1:${admin}`, "--media-port", `${media}`, ...extra,
     ];
