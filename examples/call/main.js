@@ -15,10 +15,16 @@ const levelPeriod = 200; // milliseconds between two looks at the loudness
 const speakingLevel = 0.02; // of 1
 const speakingHold = 700; // milliseconds a mark stays after the last sound
 const toastTime = 4_000;
+const fitPause = 2_000; // for which tiles must have kept their size before others are told
 
 const $ = (id) => document.getElementById(id);
 
-const stage = new Stage($("stage"), $("tile"));
+let fitting = 0; // the timer
+
+const stage = new Stage($("stage"), $("tile"), () => {
+  clearTimeout(fitting);
+  fitting = setTimeout(() => peers?.fit(), fitPause);
+});
 const devices = new Devices(devicesChanged);
 const together = new Together({
   get wire() { return wire; },
@@ -201,6 +207,7 @@ function joined(members, room) {
       if (!plays) $("sound").hidden = false;
     },
     state: (user, state, source) => source === "cam" && stage.tile(user)?.state(state),
+    place: (user) => stage.tile(user)?.place ?? { width: 0, height: 0 },
   });
   stage.add({ user: me.user, ...sent }, me.name, { self: true });
   members.forEach(meet);

@@ -1,17 +1,21 @@
 // The peer connections of a call: those that send what is ours, one for the
 // camera and microphone and one for the screen, and one for each feed of the
 // others that only receives. Who makes the offer for the latter is the dialect's
-// choice. Each connection is negotiated once: switching a device changes the
-// track of a sender, never the description.
+// choice. Each connection is negotiated once, and again only when the place for a
+// picture becomes another: switching a device changes the track of a sender, never
+// the description.
+
+import { encodings, isLayered, limited, needed } from "./layers.js";
 
 const firstRetry = 1_000;
 const longestRetry = 16_000;
-const videoBitrate = { cam: 900_000, screen: 2_500_000 }; // bits a second; a small tile needs no more
 
 /**
  * What the listener is told; the source is "cam" or "screen":
  *   track(user, track, source)  what that member sends: one audio and one video track
  *   state(user, state, source)  the connection's state, "failed" until a retry
+ * and what it is asked:
+ *   place(user, source)         {width, height} of the picture's place, in the screen's own pixels
  */
 export class Peers {
   #me;
@@ -45,6 +49,11 @@ export class Peers {
       this.#link(user, s)?.close();
       this.#links.delete(key(user, s));
     }
+  }
+
+  /** The places of pictures have changed. */
+  fit() {
+    for (const link of this.#links.values()) link.fit();
   }
 
   answered(user, sdp, source) {
@@ -93,7 +102,7 @@ class Link {
   source;
   pc = null;
   wire;
-  #listener;
+  listener;
   #early = []; // candidates that came before the answer
   #timer = 0;
   #pause = firstRetry;
@@ -102,7 +111,7 @@ class Link {
     this.user = user;
     this.source = source;
     this.wire = wire;
-    this.#listener = listener;
+    this.listener = listener;
   }
 
   async connect() {
@@ -113,22 +122,39 @@ class Link {
     pc.onicecandidate = ({ candidate }) => {
       if (pc === this.pc && candidate?.candidate) this.wire.trickle(this.user, candidate, this.source);
     };
-    pc.ontrack = ({ track }) => this.#listener.track(this.user, track, this.source);
+    pc.ontrack = ({ track }) => this.listener.track(this.user, track, this.source);
     pc.onconnectionstatechange = () => pc === this.pc && this.#changed(pc.connectionState);
-    this.#listener.state(this.user, "connecting", this.source);
+    this.listener.state(this.user, "connecting", this.source);
+    await this.step(pc, () => this.negotiate(pc));
+  }
+
+  // Does what fails when the connection is closed meanwhile.
+  async step(pc, act) {
     try {
-      await this.negotiate(pc);
+      await act();
     } catch (error) {
-      if (pc === this.pc) throw error; // else it was closed meanwhile
+      if (pc === this.pc) throw error;
     }
   }
 
   // We offer, unless a kind of link knows better.
   async negotiate(pc) {
     await this.prepare(pc);
-    await pc.setLocalDescription();
-    if (pc === this.pc) this.wire.offer(this.user, pc.localDescription.sdp, this.source);
+    await this.offer(pc);
   }
+
+  async offer(pc) {
+    await pc.setLocalDescription();
+    if (pc === this.pc) this.wire.offer(this.user, this.described(pc), this.source);
+  }
+
+  // Our description, as the gateway is to have it.
+  described(pc) {
+    return pc.localDescription.sdp;
+  }
+
+  /** Has another limit on the video if its place is another now. */
+  fit() {}
 
   async answered(sdp) {
     const pc = this.pc;
@@ -153,7 +179,7 @@ class Link {
       return;
     }
     if (pc !== this.pc) return;
-    this.wire.answer(this.user, pc.localDescription.sdp, this.source);
+    this.wire.answer(this.user, this.described(pc), this.source);
     this.#addEarly();
   }
 
@@ -167,6 +193,7 @@ class Link {
       this.#early.push(candidate);
       return;
     }
+    if (!isOf(candidate, pc.remoteDescription)) return;
     pc.addIceCandidate(candidate).catch((error) => {
       if (pc === this.pc) console.warn(`A candidate for ${this.user} was not understood.`, error);
     });
@@ -183,8 +210,11 @@ class Link {
   }
 
   #changed(state) {
-    this.#listener.state(this.user, state, this.source);
-    if (state === "connected") this.#pause = firstRetry;
+    this.listener.state(this.user, state, this.source);
+    if (state === "connected") {
+      this.#pause = firstRetry;
+      this.fit();
+    }
     if (state === "failed") this.#retry();
   }
 
@@ -195,7 +225,16 @@ class Link {
   }
 }
 
+// A candidate of a connection that was replaced may come late. Browsers would hold it
+// against the same address, which the new one has as well.
+function isOf({ candidate, usernameFragment }, { sdp }) {
+  const ufrag = usernameFragment ?? candidate.match(/ ufrag (\S+)/)?.[1];
+  return !ufrag || sdp.includes(`\na=ice-ufrag:${ufrag}\r`);
+}
+
 class Downlink extends Link {
+  asked = 0; // bits a second that the gateway was told we can take
+
   constructor(user, source, wire, listener) {
     super(user, source, wire, listener);
     this.connect();
@@ -206,21 +245,47 @@ class Downlink extends Link {
     pc.addTransceiver("video", { direction: "recvonly" });
   }
 
+  described(pc) {
+    this.asked = this.#needed();
+    return limited(super.described(pc), this.asked);
+  }
+
+  fit() {
+    const ready = this.pc?.connectionState === "connected" && this.pc.signalingState === "stable";
+    const bits = this.#needed();
+    if (ready && bits !== this.asked) this.ask(bits);
+  }
+
+  ask() {
+    const pc = this.pc;
+    return this.step(pc, () => this.offer(pc));
+  }
+
+  #needed() {
+    return needed(this.source, this.listener.place(this.user, this.source));
+  }
+
   async level() {
     const receiver = this.pc?.getReceivers().find(({ track }) => track.kind === "audio");
     return receiver ? loudest(await receiver.getStats(), "inbound-rtp") : 0;
   }
 }
 
-// OfferedDownlink is one for which the gateway makes the offer.
+// OfferedDownlink is one for which the gateway makes the offer. It takes one answer,
+// so asking for more takes another connection, and less is not worth one.
 class OfferedDownlink extends Downlink {
   negotiate() {
     this.wire.subscribe(this.user, this.source);
+  }
+
+  ask(bits) {
+    if (bits > this.asked) this.connect();
   }
 }
 
 class Uplink extends Link {
   #tracks;
+  #layered = true; // as far as we know, the gateway takes several layers
   #stream = new MediaStream();
 
   constructor(user, source, wire, listener, tracks) {
@@ -237,9 +302,17 @@ class Uplink extends Link {
     const video = pc.addTransceiver("video", {
       direction: "sendonly",
       streams,
-      sendEncodings: [{ maxBitrate: videoBitrate[this.source] }],
+      sendEncodings: encodings(this.source, this.#tracks.video, { layered: this.#layered }),
     });
     await Promise.all([audio.sender.replaceTrack(this.#tracks.audio), video.sender.replaceTrack(this.#tracks.video)]);
+  }
+
+  // A gateway that takes one layer is offered one: else it would be the smallest.
+  async answered(sdp) {
+    const offered = this.pc?.localDescription?.sdp ?? "";
+    if (!isLayered(offered) || isLayered(sdp)) return super.answered(sdp);
+    this.#layered = false;
+    await this.connect();
   }
 
   replace(tracks) {

@@ -3,6 +3,7 @@
 
 const gap = 10; // pixels between tiles, as in call.css
 const widest = 16 / 9;
+const finest = 2; // pixels of the screen to one of the style sheet
 const narrowest = { alone: 2 / 5, upright: 3 / 5, wide: 1 }; // by the stage: cameras are wide, phones are not
 
 const stateWords = {
@@ -18,12 +19,15 @@ const stateWords = {
 export class Stage {
   #list;
   #template;
+  #laidOut;
   #tiles = new Map(); // user → Tile
   #strip = false;
 
-  constructor(list, template) {
+  /** laidOut is called when tiles may have another size. */
+  constructor(list, template, laidOut) {
     this.#list = list;
     this.#template = template;
+    this.#laidOut = laidOut;
     new ResizeObserver(() => this.#layOut()).observe(list);
   }
 
@@ -77,6 +81,7 @@ export class Stage {
   // With two people the other one has the stage and we sit in its corner.
   // Otherwise: of all numbers of columns, the one that makes tiles largest.
   #layOut() {
+    this.#laidOut();
     const duet = this.#tiles.size === 2;
     this.#list.dataset.layout = this.#strip ? "strip" : duet ? "duet" : "grid";
     if (this.#strip) return; // that is for the style sheet
@@ -123,6 +128,12 @@ export class Tile {
 
   get name() {
     return this.#name;
+  }
+
+  /** The place for the picture, in the screen's own pixels, but no finer than is seen. */
+  get place() {
+    const ratio = Math.min(devicePixelRatio, finest);
+    return { width: this.element.clientWidth * ratio, height: this.element.clientHeight * ratio };
   }
 
   rename(name) {

@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 
 import { fakeDevices, launch, watch } from "./harness/browser.js";
+import { eventually } from "./harness/eventually.js";
 import { build, Gateway } from "./harness/gateway.js";
 import { portrait } from "./harness/portrait.js";
 import { Visitor } from "./harness/visitor.js";
@@ -136,11 +137,47 @@ test("a connection that fails is made anew", async () => {
   await ann.join();
   await ben.join();
   await Promise.all([ann.watches("Ben"), ben.watches("Ann")]);
-  await ben.page.evaluate(() => window.connections.forEach(window.fail));
+  const mended = await ben.page.evaluate(() => {
+    const open = window.connections.filter((connection) => connection.signalingState !== "closed");
+    open.forEach(window.fail);
+    return window.connections.length + open.length;
+  });
   await ben.tile("Ann", { state: "failed" });
-  await ben.page.waitForFunction(() => window.connections.length === 4);
+  await ben.page.waitForFunction((all) => window.connections.length === all, mended);
   await Promise.all([ann.watches("Ben"), ben.watches("Ann")]);
   await Promise.all([ann.marksSpeaking("Ben"), ben.marksSpeaking("Ann")]);
+  assert.deepEqual(complaints, []);
+});
+
+test("a picture is offered in two layers, and is whole where the gateway takes one", async () => {
+  const ann = await visitor("Ann", "/?room=layers", { before: withoutLayers });
+  const ben = await visitor("Ben", "/?room=layers", { grant: [] });
+  await ann.join();
+  await ben.join();
+  await ben.watches("Ann");
+  await eventually("Ben sees the whole picture", async () =>
+    (await ben.tileOf("Ann").locator("video").evaluate((video) => video.videoWidth)) === 640);
+  const offer = await ann.page.evaluate(() => window.offers[0]);
+  assert.match(offer, /a=simulcast:send h;f/);
+  assert.deepEqual(complaints, []);
+});
+
+test("a small tile says that it can take less, also when it has become small", async () => {
+  const ann = await visitor("Ann", "/?room=places");
+  const ben = await visitor("Ben", "/?room=places", { grant: [], before: withoutLayers });
+  await ann.join();
+  await ben.join();
+  await ben.watches("Ann");
+  const limits = () => ben.page.evaluate(() => window.offers.map((offer) => Number(offer.match(/b=TIAS:(\d+)/)[1])));
+  const [first] = await limits();
+  await ben.page.setViewportSize({ width: 360, height: 330 });
+  await eventually("Ben's page has asked again", async () => (await limits()).length === 2);
+  await ben.watches("Ann");
+  await ben.page.setViewportSize(desk);
+  await eventually("Ben's page has asked a third time", async () => (await limits()).length === 3);
+  await ben.watches("Ann");
+  const [, small, large] = await limits();
+  assert.ok(small < 0.4 * first && large === first, `${await limits()}`);
   assert.deepEqual(complaints, []);
 });
 
@@ -341,6 +378,21 @@ function occupyCamera() {
   navigator.mediaDevices.getUserMedia = async (constraints) => {
     if (busy && constraints.video) throw new DOMException("Could not start video source", "NotReadableError");
     return real(constraints);
+  };
+}
+
+// In the page: it offers as it does, in window.offers, and the gateway hears of one layer.
+function withoutLayers() {
+  window.offers = [];
+  window.WebSocket = class extends WebSocket {
+    send(text) {
+      const message = JSON.parse(text);
+      if (message.sdpOffer) {
+        window.offers.push(message.sdpOffer);
+        message.sdpOffer = message.sdpOffer.replace(/^a=(rid|simulcast):.*\r\n/gm, "");
+      }
+      super.send(JSON.stringify(message));
+    }
   };
 }
 
