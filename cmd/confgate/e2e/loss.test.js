@@ -11,6 +11,7 @@ import { eventually } from "./harness/eventually.js";
 import { build, Gateway } from "./harness/gateway.js";
 import { detour, Impairment } from "./harness/impairment.js";
 import { collectConnections, received, sent, watchFrames } from "./harness/reception.js";
+import { restlessPicture } from "./harness/restless.js";
 import { Visitor } from "./harness/visitor.js";
 
 const line = { loss: 0.05, delay: 50, seed: 20 };
@@ -89,24 +90,4 @@ async function visitor(name, url, { grant, before, argument }) {
   const person = new Visitor(name, page);
   await person.settled();
   return person;
-}
-
-// In the page: a camera whose pictures take several packets each, as those of real
-// cameras do. The fake one's take hardly more than one.
-function restlessPicture() {
-  const canvas = document.createElement("canvas");
-  Object.assign(canvas, { width: 640, height: 360 });
-  const draw = canvas.getContext("2d");
-  setInterval(() => {
-    for (let i = 0; i < 60; i++) {
-      draw.fillStyle = `hsl(${360 * Math.random()} 70% ${30 + 40 * Math.random()}%)`;
-      draw.fillRect(640 * Math.random(), 360 * Math.random(), 60, 40);
-    }
-  }, 40);
-  const real = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
-  navigator.mediaDevices.getUserMedia = async (constraints) => {
-    const stream = await real({ audio: constraints.audio });
-    canvas.captureStream(25).getVideoTracks().forEach((track) => stream.addTrack(track));
-    return stream;
-  };
 }

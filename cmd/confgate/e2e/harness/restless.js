@@ -1,0 +1,22 @@
+/**
+ * A camera whose pictures take several packets each, as those of real cameras do; the
+ * fake one's take hardly more than one. It runs in the page, before its scripts, and
+ * so may use nothing from outside itself.
+ */
+export function restlessPicture() {
+  const canvas = document.createElement("canvas");
+  Object.assign(canvas, { width: 640, height: 360 });
+  const draw = canvas.getContext("2d");
+  setInterval(() => {
+    for (let i = 0; i < 60; i++) {
+      draw.fillStyle = `hsl(${360 * Math.random()} 70% ${30 + 40 * Math.random()}%)`;
+      draw.fillRect(640 * Math.random(), 360 * Math.random(), 60, 40);
+    }
+  }, 40);
+  const real = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  navigator.mediaDevices.getUserMedia = async (constraints) => {
+    const stream = constraints.audio ? await real({ audio: constraints.audio }) : new MediaStream();
+    if (constraints.video) canvas.captureStream(25).getVideoTracks().forEach((track) => stream.addTrack(track));
+    return stream;
+  };
+}
