@@ -71,6 +71,8 @@ func (g *engine) serve(w http.ResponseWriter, r *http.Request) {
 		badMethod.refuse(w)
 	case !known:
 		unknownRevision.refuse(w)
+	case over == "polling" && isEmbedded(r):
+		http.Error(w, "origin not allowed", http.StatusForbidden)
 	case over == "polling":
 		if s := g.open(w, r, rev); s != nil {
 			g.poll(w, r, s)

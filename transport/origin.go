@@ -42,6 +42,14 @@ func (e *Edge) admit(w http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
+// isEmbedded reports whether r is for a picture, a script or the like in a page of
+// another origin. Browsers name no origin with those, but say as much (W3C Fetch
+// Metadata Request Headers).
+func isEmbedded(r *http.Request) bool {
+	site := r.Header.Get("Sec-Fetch-Site")
+	return r.Header.Get("Origin") == "" && (site == "cross-site" || site == "same-site")
+}
+
 // sameOrigin reports whether a page of that origin came from the host that r is
 // addressed to. Behind a proxy that ends TLS the scheme cannot be known here, so
 // it counts only when TLS ends here.

@@ -37,7 +37,13 @@ export class Gateway {
   #child = null;
   #log = [];
 
-  static async start(binary, ...extra) {
+  /** Starts one in development mode, which lets everybody in. */
+  static start(binary, ...extra) {
+    return Gateway.startGuarded(binary, "--dev", ...extra);
+  }
+
+  /** Starts one that is as careful as those that serve. */
+  static async startGuarded(binary, ...extra) {
     const [port, admin, media] = await Promise.all([freePort(), freePort(), freePort({ udp: true })]);
     const gateway = new Gateway(binary, port, admin, media, extra);
     await gateway.start();
@@ -50,7 +56,7 @@ export class Gateway {
     this.admin = `http://127.0.0.1:${admin}`;
     this.mediaPort = media;
     this.#arguments = [
-      "serve", "--dev", "--listen", `127.0.0.1:${port}`, "--admin-listen", `127.0.0.1:${admin}`, "--media-port", `${media}`, ...extra,
+      "serve", "--listen", `127.0.0.1:${port}`, "--admin-listen", `127.0.0.1:${admin}`, "--media-port", `${media}`, ...extra,
     ];
   }
 
