@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"github.com/pion/rtcp"
 )
 
 // bandwidth is what is known of a subscriber's link, and what to do about it. What
@@ -12,7 +14,11 @@ import (
 type bandwidth struct {
 	limit    int     // what the client wants at most, bit/s; 0 when it did not say
 	estimate int     // what it believes to be able to take, bit/s; 0 when it has not said
-	loss     float64 // the worst that it reported since the last judgement
+
+	// Of its reports: packets up to the latest and those lost of them, and the same
+	// when it was last judged.
+	expected, lost             uint32
+	expectedBefore, lostBefore uint32
 
 	below   int // how many layers below the best it gets
 	bad     int // judgements in a row
@@ -24,9 +30,10 @@ type bandwidth struct {
 // Of judging a link, which is done once a second.
 const (
 	lossTooMuch  = 0.15 // a share of packets
+	lossSample   = 30   // packets, of which at least a share means something
 	lossHopeless = 0.35
-	badToStep    = 2  // judgements in a row
-	badToPause   = 3  // of the worse kind
+	badToStep    = 3  // judgements in a row
+	badToPause   = 4  // of the worse kind
 	goodToForget = 15 // after a try that has gone well
 	firstRetry   = 5 * time.Second
 	lastRetry    = time.Minute
@@ -43,11 +50,14 @@ const (
 	resume
 )
 
+func (v verdict) String() string {
+	return [...]string{stay: "stay", stepDown: "smaller", stepUp: "larger", pause: "pause", resume: "resume"}[v]
+}
+
 // judge says what to do with a picture of rate bit/s, when lower says whether there
 // is a smaller one, and paused that there is none now.
 func (b *bandwidth) judge(rate int, lower, paused bool, now time.Time) verdict {
-	loss := b.loss
-	b.loss = 0
+	loss := b.loss()
 	if paused {
 		if now.Before(b.retry) {
 			return stay
@@ -55,8 +65,10 @@ func (b *bandwidth) judge(rate int, lower, paused bool, now time.Time) verdict {
 		b.estimate, b.bad, b.good = 0, 0, 0 // it was of a link without a picture
 		return resume
 	}
+	// An estimate alone may be of a client that is busy: it counts for a smaller
+	// picture, and against any only if packets are lost as well.
 	tooMuch := loss > lossTooMuch || b.estimate > 0 && b.estimate*10 < rate*8
-	hopeless := loss > lossHopeless || b.estimate > 0 && b.estimate*10 < rate*5
+	hopeless := loss > lossHopeless || loss > lossTooMuch/2 && b.estimate > 0 && b.estimate*10 < rate*5
 	if !tooMuch || !lower && !hopeless {
 		b.bad = 0
 		b.good++
@@ -84,6 +96,20 @@ func (b *bandwidth) judge(rate int, lower, paused bool, now time.Time) verdict {
 	return stay
 }
 
+// loss gives the share of packets that were lost since it was last asked; 0 while
+// there are too few to tell.
+func (b *bandwidth) loss() float64 {
+	expected, lost := int32(b.expected-b.expectedBefore), int32(b.lost-b.lostBefore)
+	if expected < 0 {
+		b.expectedBefore, b.lostBefore = b.expected, b.lost
+	}
+	if expected < lossSample {
+		return 0
+	}
+	b.expectedBefore, b.lostBefore = b.expected, b.lost
+	return float64(max(0, lost)) / float64(expected)
+}
+
 // wait puts the next try off, each time for longer.
 func (b *bandwidth) wait(now time.Time) {
 	b.bad = 0
@@ -92,10 +118,10 @@ func (b *bandwidth) wait(now time.Time) {
 }
 
 // lossReported notes what a subscriber lost of what was sent.
-func (l *lane) lossReported(o *outlet, share float64) {
+func (l *lane) lossReported(o *outlet, r *rtcp.ReceptionReport) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	o.link.loss = max(o.link.loss, share)
+	o.link.expected, o.link.lost = r.LastSequenceNumber, r.TotalLost
 }
 
 // estimateReported notes what a subscriber's link bears.
@@ -132,10 +158,20 @@ func (l *lane) assign(o *outlet) {
 	}
 	live := l.live()
 	best := len(live) - 1
-	for best > 0 && o.link.limit > 0 && live[best].rate > o.link.limit {
+	for best > 0 && o.link.limit > 0 && live[best].rate > o.link.allowed(live[best] == o.numbers.source) {
 		best--
 	}
 	o.target = live[max(0, best-o.link.below)]
+}
+
+// allowed is the rate of a layer that still is within the limit. One that the
+// client has already may go further over it, or a rate near the limit would have
+// the picture change every second.
+func (b *bandwidth) allowed(has bool) int {
+	if has {
+		return b.limit + b.limit/2
+	}
+	return b.limit + b.limit/5
 }
 
 // live gives the tracks that packets come of; all, if none do. It needs l.mu.
@@ -154,10 +190,12 @@ func (l *lane) live() []*track {
 
 // measured notes the rate of a track and, if it is a picture, judges the links of
 // those who get it.
-func (l *lane) measured(t *track, rate int) {
-	now := time.Now()
+func (l *lane) measured(t *track, rate int, now time.Time) {
 	l.mu.Lock()
 	stopped := (t.rate == 0) != (rate == 0)
+	if t.rate > 0 && rate > 0 {
+		rate = (3*t.rate + rate) / 4 // a key frame alone is no change
+	}
 	t.rate = rate
 	changed := stopped || len(l.tracks) > 1
 	if l.kind == video {
@@ -179,6 +217,10 @@ func (l *lane) measured(t *track, rate int) {
 func (l *lane) judge(o *outlet, t *track, now time.Time) bool {
 	live := l.live()
 	verdict := o.link.judge(t.rate, len(live) > 1 && live[0] != t, o.paused, now)
+	if verdict != stay {
+		o.leg.log.Debug("a subscriber's picture changes with its link", "verdict", verdict.String(),
+			"rate", t.rate, "estimate", o.link.estimate, "layer", t.layer)
+	}
 	if verdict == pause {
 		o.paused, o.stale = true, true
 		o.leg.room.plane.stats.paused.Add(1)

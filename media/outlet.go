@@ -213,7 +213,7 @@ func (l *leg) received(reports []rtcp.ReceptionReport) {
 		if o := l.sends(reports[i].SSRC); o != nil {
 			l.room.plane.stats.observe(downlink, &reports[i], o.lane.rate)
 			if o.kind == video {
-				o.lane.lossReported(o, float64(reports[i].FractionLost)/256)
+				o.lane.lossReported(o, &reports[i])
 			}
 		}
 	}

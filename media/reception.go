@@ -237,7 +237,7 @@ func (r *reception) tick(now time.Time) {
 			out = append(out, s.track.nack(n))
 		}
 		if r.ticks%ticksReport == 0 {
-			s.track.measure()
+			s.track.measure(now)
 			if len(report.Reports) < sourcesInReport {
 				report.Reports = append(report.Reports, s.reception(s.ssrc, now))
 				r.leg.room.plane.stats.observe(uplink, &report.Reports[len(report.Reports)-1], s.track.lane.rate)

@@ -35,11 +35,12 @@ type track struct {
 	nacks     bool    // the publisher repeats what is asked for
 
 	// Guarded by reception.mu.
-	spare   []byte   // for the next packet; becomes part of the ring
-	fresh   []packet // to be forwarded at the end of the burst
-	missing missing
-	lost    uint64 // of ring.lost, as far as counted
-	bytes   int    // since it was last measured
+	spare    []byte   // for the next packet; becomes part of the ring
+	fresh    []packet // to be forwarded at the end of the burst
+	missing  missing
+	lost     uint64 // of ring.lost, as far as counted
+	bytes    int    // since it was last measured
+	measured time.Time
 
 	// Guarded by lane.mu.
 	ring *ring
@@ -176,11 +177,13 @@ func (t *track) send(w *worker) {
 	stats.forwardedBytes.Add(uint64(bytes))
 }
 
-// measure works out the track's rate. It is called about once a second.
-func (t *track) measure() {
-	rate := t.bytes * 8
-	t.bytes = 0
-	t.lane.measured(t, rate)
+// measure works out the track's rate since it was last called, about a second ago.
+func (t *track) measure(now time.Time) {
+	if !t.measured.IsZero() {
+		passed := max(now.Sub(t.measured), time.Millisecond)
+		t.lane.measured(t, int(float64(t.bytes)*8/passed.Seconds()), now)
+	}
+	t.bytes, t.measured = 0, now
 }
 
 // close ends what the track began.
