@@ -12,8 +12,8 @@ import (
 // it is too thin for are the larger layers, then the picture; never the voice. A
 // link that has been found too thin is tried again, later each time.
 type bandwidth struct {
-	limit    int     // what the client wants at most, bit/s; 0 when it did not say
-	estimate int     // what it believes to be able to take, bit/s; 0 when it has not said
+	limit    int // what the client wants at most, bit/s; 0 when it did not say
+	estimate int // what it believes to be able to take, bit/s; 0 when it has not said
 
 	// Of its reports: packets up to the latest and those lost of them, and the same
 	// when it was last judged.
