@@ -109,7 +109,7 @@ function sentLayers(person) {
 async function visitor(name, url, { sends = false, size = large } = {}) {
   const context = await browser.newContext({ viewport: size, permissions: sends ? ["camera", "microphone"] : [] });
   await context.addInitScript(collectConnections);
-  if (sends) await context.addInitScript(restlessPicture);
+  if (sends) await context.addInitScript(restlessPicture, { width: 640, height: 360 });
   const page = await context.newPage();
   watch(page, name, complaints);
   await page.goto(gateway.url + url);
