@@ -165,7 +165,7 @@ func (h *Hub) claim(ctx context.Context, g Grant, p *person, o Online) (*person,
 	h.people[p.key] = p
 	var seats []*room
 	if old != nil {
-		seats = slices.Collect(maps.Keys(old.rooms))
+		seats = slices.SortedFunc(maps.Keys(old.rooms), func(a, b *room) int { return cmp.Compare(a.id, b.id) })
 	}
 	h.mu.Unlock()
 	for _, r := range seats {
@@ -224,22 +224,35 @@ func (h *Hub) Expel(t TenantID) int {
 	return len(all)
 }
 
-// deliver puts e into the outbox of somebody online.
-func (h *Hub) deliver(to personKey, e Event) error {
+// deliver puts what from says into the outbox of somebody online, of the same tenant.
+func (h *Hub) deliver(from *person, to UserID, e Event) error {
 	h.mu.Lock()
-	p := h.people[to]
+	speaks := h.people[from.key] == from
+	p := h.people[personKey{from.key.tenant, to}]
 	h.mu.Unlock()
-	if p == nil {
-		return Errorf(NoSuchMember, "%s is not online", to.user)
+	switch {
+	case !speaks:
+		return errDisplaced(from)
+	case p == nil:
+		return Errorf(NoSuchMember, "%s is not online", to)
 	}
 	p.out.Put(e)
 	return nil
 }
 
+// errDisplaced refuses a connection that speaks for nobody any more.
+func errDisplaced(p *person) error {
+	return &Error{Code: UserOnline, Msg: "somebody else speaks for " + string(p.key.user), Cause: ErrDisplaced}
+}
+
 // open makes a room that stays until it was used and is empty again.
-func (h *Hub) open(t TenantID, host UserID, c Open, main *room) (*room, error) {
+func (h *Hub) open(p *person, host UserID, c Open, main *room) (*room, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	t := p.key.tenant
+	if h.people[p.key] != p {
+		return nil, errDisplaced(p)
+	}
 	if h.draining {
 		return nil, Errorf(Draining, "no new rooms")
 	}
@@ -372,7 +385,7 @@ func (h *Hub) seat(r *room, p *person) error {
 		return Errorf(Draining, "no new members")
 	}
 	if h.people[p.key] != p {
-		return &Error{Code: UserOnline, Msg: "somebody else speaks for " + string(p.key.user), Cause: ErrDisplaced}
+		return errDisplaced(p)
 	}
 	p.rooms[r] = struct{}{}
 	r.used = true

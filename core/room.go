@@ -152,6 +152,10 @@ func (r *room) clear() {
 	for _, g := range r.groups {
 		r.endGroup(g)
 	}
+	for _, l := range r.legsInOrder() {
+		r.giveUp(l)
+	}
+	r.sendNews()
 	for _, s := range r.seats {
 		r.hub.vacate(r, s.person)
 	}
@@ -181,13 +185,17 @@ func (r *room) handle(m message) (done handled) {
 		}
 		r.hub.watch.Handled(r.id, Caller{m.from.key.user, m.from.remote}, m.cmd, AsError(done.err))
 	}
-	for _, n := range r.news { // the reply first, then the news
+	r.sendNews() // the reply first, then the news
+	done.seated = m.from != nil && r.mine(m.from) != nil
+	return done
+}
+
+func (r *room) sendNews() {
+	for _, n := range r.news {
 		n.to.person.out.Put(n.event)
 	}
 	clear(r.news)
 	r.news = r.news[:0]
-	done.seated = m.from != nil && r.mine(m.from) != nil
-	return done
 }
 
 func result(d handled) Result {

@@ -1,6 +1,8 @@
 package core
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"time"
 )
@@ -14,15 +16,40 @@ type legName struct {
 // leg is the connection that has a name now.
 type leg struct {
 	Leg
-	settled bool // an answer was given, by either side
+	seat  *seat // the owner's
+	state legState
+	waits *Ref // the request that media has yet to settle
 }
 
-// newLeg names a connection that takes the place of any other of its name.
-func (r *room) newLeg(owner UserID, st Stream) Leg {
+// legState is how far the two sides have come.
+type legState int
+
+const (
+	legAsked   legState = iota // media makes an answer, or an offer
+	legOffered                 // the client has media's offer
+	legSettled                 // an answer was given, by either side
+)
+
+// newLeg names a connection, asked for by ref, that takes the place of any other of
+// its name.
+func (r *room) newLeg(owner *seat, st Stream, ref Ref) Leg {
+	name := legName{owner.User, st}
+	if old := r.legs[name]; old != nil {
+		r.giveUp(old)
+	}
 	r.lastLeg++
-	l := &leg{Leg: Leg{Owner: owner, Stream: st, N: r.lastLeg}}
-	r.legs[legName{owner, st}] = l
+	l := &leg{Leg: Leg{Owner: owner.User, Stream: st, N: r.lastLeg}, seat: owner, waits: &ref}
+	r.legs[name] = l
 	return l.Leg
+}
+
+// giveUp answers the request that waits for a leg which has ended: every request is
+// answered.
+func (r *room) giveUp(l *leg) {
+	if l.waits != nil {
+		r.tell(l.seat, Reply{Ref: *l.waits, Err: &Error{Code: MediaFailed, Msg: "the connection has ended"}})
+		l.waits = nil
+	}
 }
 
 // current gives the leg that an event of the plane is about, unless it was dropped
@@ -36,12 +63,17 @@ func (r *room) current(of Leg) *leg {
 }
 
 func (r *room) dropLegs(which func(Leg) bool) {
-	for name, l := range r.legs {
+	for _, l := range r.legsInOrder() {
 		if which(l.Leg) {
-			delete(r.legs, name)
+			delete(r.legs, legName{l.Owner, l.Stream})
 			r.media.Drop(l.Leg)
+			r.giveUp(l)
 		}
 	}
+}
+
+func (r *room) legsInOrder() []*leg {
+	return slices.SortedFunc(maps.Values(r.legs), func(a, b *leg) int { return cmp.Compare(a.N, b.N) })
 }
 
 // offer makes a connection for the sender's own stream or for another's, which
@@ -58,7 +90,7 @@ func (r *room) offer(me *seat, ref Ref, c Offer) (Result, error) {
 			return nil, err
 		}
 	}
-	r.media.Accept(r.newLeg(me.User, c.Stream), ref, c.SDP)
+	r.media.Accept(r.newLeg(me, c.Stream, ref), ref, c.SDP)
 	return nil, nil
 }
 
@@ -72,7 +104,7 @@ func (r *room) subscribe(me *seat, ref Ref, c Subscribe) (Result, error) {
 	if !slices.Contains(r.feeds, c.Stream) || c.Stream.User == me.User {
 		return nil, Errorf(NoSuchStream, "%s sends no %s", c.Stream.User, c.Stream.Source)
 	}
-	r.media.Offer(r.newLeg(me.User, c.Stream), ref, c.Video, c.Audio)
+	r.media.Offer(r.newLeg(me, c.Stream, ref), ref, c.Video, c.Audio)
 	return nil, nil
 }
 
@@ -82,18 +114,21 @@ func (r *room) answer(me *seat, ref Ref, c Answer) (Result, error) {
 	}
 	l := r.legs[legName{me.User, c.Stream}]
 	switch {
-	case l == nil:
+	case l == nil || l.state == legAsked:
 		return nil, Errorf(NoSuchStream, "no offer was made for %s of %s", c.Stream.Source, c.Stream.User)
-	case l.settled:
+	case l.state == legSettled:
 		return Done{}, nil // a second answer changes nothing
 	}
-	l.settled = true
+	l.state, l.waits = legSettled, &ref
 	r.media.Answer(l.Leg, ref, c.SDP)
 	return nil, nil
 }
 
 func (r *room) trickle(me *seat, c Trickle) (Result, error) {
-	if r.mode == Mesh {
+	switch {
+	case r.mode == Mesh && c.Body == nil:
+		return nil, Errorf(WrongMode, "members of room %s connect among themselves", r.id)
+	case r.mode == Mesh:
 		return Done{}, r.pass(me, c.To, CandidatePassed{r.id, me.User, c.To, c.Body})
 	}
 	if _, err := r.other(c.Stream.User); err != nil {
@@ -107,16 +142,17 @@ func (r *room) trickle(me *seat, c Trickle) (Result, error) {
 func (r *room) heard(e MediaEvent) {
 	switch e := e.(type) {
 	case Accepted:
-		if l := r.settle(e.Leg, e.Ref, Answered{r.id, e.Leg.Stream, e.Answer}, e.Err); l != nil {
-			l.settled = true
+		if l := r.settle(e.Leg, Answered{r.id, e.Leg.Stream, e.Answer}, e.Err); l != nil {
+			l.state = legSettled
 			r.found(l, e.Candidates)
 		}
 	case Ready:
-		if l := r.settle(e.Leg, e.Ref, Offered{r.id, e.Leg.Stream, e.Offer}, e.Err); l != nil {
+		if l := r.settle(e.Leg, Offered{r.id, e.Leg.Stream, e.Offer}, e.Err); l != nil {
+			l.state = legOffered
 			r.found(l, e.Candidates)
 		}
 	case Settled:
-		r.settle(e.Leg, e.Ref, Done{}, e.Err)
+		r.settle(e.Leg, Done{}, e.Err)
 	case Connected:
 		r.connected(e.Leg)
 	case Flowing:
@@ -126,7 +162,7 @@ func (r *room) heard(e MediaEvent) {
 		}
 	case Failed:
 		if l := r.current(e.Leg); l != nil {
-			r.failed(l.Leg, e.Cause)
+			r.failed(l, e.Cause)
 		}
 	case Talked:
 		if r.byUser[e.User] != nil {
@@ -135,24 +171,28 @@ func (r *room) heard(e MediaEvent) {
 	}
 }
 
-// settle replies to what made leg, and gives it if it lives on.
-func (r *room) settle(of Leg, ref Ref, result Result, err error) *leg {
+// settle replies to the request that waits for a leg, and gives the leg if it lives
+// on.
+func (r *room) settle(of Leg, result Result, err error) *leg {
 	l := r.current(of)
-	if l == nil {
+	if l == nil || l.waits == nil {
 		return nil
 	}
+	reply := Reply{Ref: *l.waits, Result: result}
+	l.waits = nil
 	if err != nil {
-		r.tell(r.byUser[of.Owner], Reply{Ref: ref, Err: &Error{Code: MediaFailed, Msg: "the connection could not be made", Cause: err}})
-		r.failed(of, err)
+		reply.Result, reply.Err = nil, &Error{Code: MediaFailed, Msg: "the connection could not be made", Cause: err}
+		r.tell(l.seat, reply)
+		r.failed(l, err)
 		return nil
 	}
-	r.tell(r.byUser[of.Owner], Reply{Ref: ref, Result: result})
+	r.tell(l.seat, reply)
 	return l
 }
 
 func (r *room) found(l *leg, candidates []Candidate) {
 	for _, c := range candidates {
-		r.tell(r.byUser[l.Owner], Found{r.id, l.Stream, c})
+		r.tell(l.seat, Found{r.id, l.Stream, c})
 	}
 }
 
@@ -167,11 +207,12 @@ func (r *room) connected(of Leg) {
 	r.tellOthers(me, FeedsAdded{r.id, []Feed{{r.member(me), of.Stream.Source}}})
 }
 
-func (r *room) failed(of Leg, cause error) {
-	delete(r.legs, legName{of.Owner, of.Stream})
-	r.hub.watch.LegFailed(r.id, of, cause)
-	if of.Up() {
-		r.dropFeed(of.Stream)
+func (r *room) failed(l *leg, cause error) {
+	delete(r.legs, legName{l.Owner, l.Stream})
+	r.giveUp(l)
+	r.hub.watch.LegFailed(r.id, l.Leg, cause)
+	if l.Up() {
+		r.dropFeed(l.Stream)
 	}
 }
 

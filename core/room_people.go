@@ -144,7 +144,7 @@ func (r *room) group(me *seat, c Group) (Result, error) {
 	if err := r.onlyHost(me.User); err != nil {
 		return nil, err
 	}
-	g, err := r.hub.open(r.tenant, r.host, Open{
+	g, err := r.hub.open(me.person, r.host, Open{
 		Mode: r.mode, Title: c.Title, Keep: true, Speaking: r.speaking, Deny: r.deny, AnyHost: r.anyHost,
 	}, r)
 	if err != nil {

@@ -84,7 +84,7 @@ func (r *room) say(me *seat, c Say, toOnly bool) (Result, error) {
 	}
 	if c.To != "" && to == nil {
 		e := Said{From: me.User, Message: c.Message}
-		if err := r.hub.deliver(personKey{r.tenant, c.To}, e); err != nil {
+		if err := r.hub.deliver(me.person, c.To, e); err != nil {
 			return nil, err
 		}
 	}
@@ -113,5 +113,5 @@ func (r *room) pass(me *seat, to UserID, e Event) error {
 		r.tell(s, e)
 		return nil
 	}
-	return r.hub.deliver(personKey{r.tenant, to}, e)
+	return r.hub.deliver(me.person, to, e)
 }

@@ -229,11 +229,15 @@ func TestLeaveEndsEverythingOfTheirs(t *testing.T) {
 	tb.ok("ben", Offer{Stream: cam("ann"), SDP: "o"})
 	tb.ok("ann", Offer{Stream: cam("ben"), SDP: "o"})
 	tb.ok("cay", Offer{Stream: cam("ben"), SDP: "o"})
+	for _, l := range []Leg{{"ann", cam("ann"), 1}, {"ben", cam("ann"), 2}, {"ann", cam("ben"), 3}} {
+		tb.tells(Accepted{Leg: l})
+	}
 	tb.tells(Connected{Leg{"ann", cam("ann"), 1}})
+	tb.ok("cay", Offer{Stream: cam("ann"), SDP: "o"}) // this one is never answered by media
 	tb.ok("ann", Share{Content: Whiteboard})
 	tb.heard()
 	tb.ok("ann", Leave{})
-	tb.hears("ann: Done", "ben: Unshared", "ben: MemberLeft", "cay: Unshared", "cay: MemberLeft")
+	tb.hears("ann: Done", "ben: Unshared", "ben: MemberLeft", "cay: Unshared", "cay: refused media_failed", "cay: MemberLeft")
 	var dropped []string
 	for _, a := range tb.media.asked {
 		if strings.HasPrefix(a, "drop") {
@@ -241,7 +245,7 @@ func TestLeaveEndsEverythingOfTheirs(t *testing.T) {
 		}
 	}
 	slices.Sort(dropped)
-	if want := []string{"drop ann<ann/cam#1", "drop ann<ben/cam#3", "drop ben<ann/cam#2"}; !slices.Equal(dropped, want) {
+	if want := []string{"drop ann<ann/cam#1", "drop ann<ben/cam#3", "drop ben<ann/cam#2", "drop cay<ann/cam#5"}; !slices.Equal(dropped, want) {
 		t.Errorf("dropped %v", dropped)
 	}
 	// News of ann's connections that was under way reaches nobody.
@@ -267,6 +271,7 @@ func TestReplacedLegIsHeardNoMore(t *testing.T) {
 	tb := newTable(t, Open{}, "ann", "ben")
 	tb.ok("ben", Offer{Stream: cam("ann"), SDP: "1"})
 	tb.ok("ben", Offer{Stream: cam("ann"), SDP: "2"})
+	tb.hears("ben: refused media_failed") // every request is answered, once
 	tb.tells(Accepted{Leg: Leg{"ben", cam("ann"), 1}, Answer: "1"})
 	tb.tells(Failed{Leg: Leg{"ben", cam("ann"), 1}})
 	tb.hears()
@@ -278,6 +283,7 @@ func TestFeedsAreNewsOnce(t *testing.T) {
 	tb := newTable(t, Open{}, "ann", "ben")
 	tb.ok("ann", Offer{Stream: cam("ann")})
 	tb.refused("ben", Subscribe{Stream: cam("ann")}, NoSuchStream)
+	tb.tells(Accepted{Leg: Leg{"ann", cam("ann"), 1}})
 	tb.heard()
 	tb.tells(Connected{Leg{"ann", cam("ann"), 1}})
 	tb.hears("ben: FeedsAdded")
@@ -289,8 +295,9 @@ func TestFeedsAreNewsOnce(t *testing.T) {
 	tb.hears("ben: Offered", "ben: Done", "ben: Done")
 
 	tb.ok("ann", Offer{Stream: cam("ann")}) // a new connection takes the place of the old
+	tb.tells(Accepted{Leg: Leg{"ann", cam("ann"), 3}})
 	tb.tells(Connected{Leg{"ann", cam("ann"), 3}})
-	tb.hears()
+	tb.hears("ann: Answered")
 	if res := tb.ok("cay", Join{}).(Joined); !res.State.Members[0].Publishing {
 		t.Error("ann is not shown as publishing")
 	}
@@ -333,6 +340,7 @@ func TestOneShareLock(t *testing.T) {
 	tb.refused("ann", Show{}, NotSharing)
 	tb.ok("ben", Offer{Stream: Stream{"ben", Screen}}) // takes the free lock silently
 	tb.refused("ann", Share{Content: Whiteboard}, ShareTaken)
+	tb.tells(Accepted{Leg: Leg{"ben", Stream{"ben", Screen}, 1}})
 	tb.tells(Connected{Leg{"ben", Stream{"ben", Screen}, 1}})
 	tb.heard()
 	tb.ok("ben", Unshare{})

@@ -52,7 +52,7 @@ func (s *Session) do(ctx context.Context, ref Ref, cmd Command) (Result, error) 
 	case Bad:
 		return nil, &Error{Code: c.Code, Msg: c.Msg}
 	case Open:
-		r, err := s.hub.open(s.me.key.tenant, s.me.key.user, c, nil)
+		r, err := s.hub.open(s.me, s.me.key.user, c, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -232,17 +232,17 @@ func (s *Session) direct(cmd Command) (Result, error) {
 	switch c := cmd.(type) {
 	case Say:
 		if c.To != "" {
-			return Done{}, s.hub.deliver(personKey{me.tenant, c.To}, Said{From: me.user, Message: c.Message})
+			return Done{}, s.hub.deliver(s.me, c.To, Said{From: me.user, Message: c.Message})
 		}
 	case Cast:
 		if c.To != "" {
 			e := Passed{From: me.user, To: c.To, Topic: c.Topic, Body: c.Body}
-			return Relayed{c.To, c.Topic, c.Body}, s.hub.deliver(personKey{me.tenant, c.To}, e)
+			return Relayed{c.To, c.Topic, c.Body}, s.hub.deliver(s.me, c.To, e)
 		}
 	case Trickle:
 		if c.To != "" && c.Body != nil {
 			e := CandidatePassed{From: me.user, To: c.To, Body: c.Body}
-			return Done{}, s.hub.deliver(personKey{me.tenant, c.To}, e)
+			return Done{}, s.hub.deliver(s.me, c.To, e)
 		}
 		return nil, Errorf(NoSuchMember, "%s is in none of the sender's rooms", c.Stream.User)
 	case Edit:

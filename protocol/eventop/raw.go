@@ -35,7 +35,7 @@ func without(object []byte, names ...string) core.JSON {
 // with gives a JSON object with the members of another one after its own.
 func with(object core.JSON, more any) []byte {
 	tail := protocol.Write(more)
-	if bytes.Equal(object, []byte("{}")) {
+	if len(object) == 0 || bytes.Equal(object, []byte("{}")) {
 		return tail
 	}
 	out := make([]byte, 0, len(object)+len(tail))
