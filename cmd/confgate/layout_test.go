@@ -67,9 +67,10 @@ var plan = []room{
 		tests: []string{"./protocol/idv1"},
 	},
 	{
-		pkg: "./protocol/wiretest",
-		may: []string{"std", "./core", "./protocol", "./transport", "golang.org/x/tools/txtar"},
-		why: "transcripts are replayed by the real transport and the real core; only the socket and the media are made up",
+		pkg:   "./protocol/wiretest",
+		may:   []string{"std", "./core", "./protocol", "./transport", "golang.org/x/tools/txtar"},
+		tests: []string{"./protocol/idv1", "./protocol/eventop"},
+		why:   "transcripts are replayed by the real transport and the real core; only the socket and the media are made up",
 	},
 	{
 		pkg: "./protocol/...",

@@ -7,9 +7,21 @@
 // Its people speak the dialect that the file is named for, or, after a slash, their
 // own: "ann/eventop > {…}". Besides frames a person can do
 //
-//	ann > (gone)     the connection breaks
-//	house > (drain)  the house takes no new calls
-//	r1 > (look)      how room r1 stands now goes on the tape
+//	ann > (gone)             the client closes its connection
+//	ann > (quiet)            it has missed a sign of life
+//	house > (drain)          the house takes no new calls
+//	house > (wait 10s)       time passes
+//	house > (media waits)    what is asked of media is settled by hand from now on
+//	r1 > (look)              how room r1 stands now goes on the tape
+//	r1 > (leg 3 agrees)      media settles what room r1 asked of its third connection
+//	r1 > (leg 3 refuses)     the same, with an error
+//	r1 > (leg 3 connects)    media tells that the connection is up
+//	r1 > (leg 3 fails)       media tells that it died
+//	r1 > (ann talks)         media tells that ann began to speak
+//	r1 > (ann is silent)     and that she stopped
+//
+// A connection that the house ends shows as "ann < (closed: displaced)". Who says
+// something after their connection has ended opens another.
 //
 // The file "room" is the tape: what the rooms were asked, whoever asked and in
 // whatever dialect. Every telling of a story must leave the same tape.
@@ -20,7 +32,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -129,19 +140,26 @@ type stage struct {
 	dialect  string
 	dialects []protocol.Dialect
 	hub      *core.Hub
+	plane    *plane
 	ctx      context.Context //nolint:containedctx // of the connections, which are the stage's
 	cancel   context.CancelFunc
 	serving  sync.WaitGroup
 	people   map[string]*pipe
 	told     strings.Builder
 	tape     recorder
+	// overhear gives the codec that a person's connection speaks through, around the
+	// dialect's own.
+	overhear func(name string, c protocol.Codec) protocol.Codec
 }
 
 func newStage(t *testing.T, dialect string, dialects []protocol.Dialect) *stage {
-	st := &stage{t: t, dialect: dialect, dialects: dialects, people: make(map[string]*pipe)}
+	st := &stage{
+		t: t, dialect: dialect, dialects: dialects, plane: newPlane(), people: make(map[string]*pipe),
+		overhear: func(_ string, c protocol.Codec) protocol.Codec { return c },
+	}
 	rooms, users := 0, 0
 	st.hub = core.NewHub(core.HubConfig{
-		Plane: plane{}, Auth: anyone{&users}, Observer: &st.tape,
+		Plane: st.plane, Auth: anyone{&users}, Observer: &st.tape,
 		NewRoomID: func() core.RoomID { rooms++; return core.RoomID(fmt.Sprint("r", 1000000+rooms)) },
 	})
 	st.ctx, st.cancel = context.WithCancel(t.Context())
@@ -165,20 +183,55 @@ func (st *stage) play(line string) {
 		return
 	}
 	fmt.Fprintf(&st.told, "%s > %s\n", name, frame)
-	switch frame {
-	case "(gone)":
-		close(st.person(name).in)
-	case "(drain)":
-		st.hub.Drain()
-	case "(look)":
-		st.look(core.RoomID(name))
-	default:
+	if act, ok := strings.CutPrefix(frame, "("); ok {
+		st.act(name, strings.TrimSuffix(act, ")"))
+	} else {
 		st.person(name).in <- []byte(frame)
 	}
 	synctest.Wait()
+	st.listen()
+}
+
+// act does what is no frame.
+func (st *stage) act(name, what string) {
+	switch what {
+	case "gone":
+		p := st.person(name)
+		delete(st.people, name)
+		p.end <- transport.ErrLeft
+	case "quiet":
+		st.person(name).quiet(true)
+	case "drain":
+		st.hub.Drain()
+	case "look":
+		st.look(core.RoomID(name))
+	case "media waits":
+		st.plane.wait()
+	default:
+		if d, ok := strings.CutPrefix(what, "wait "); ok {
+			span, err := time.ParseDuration(d)
+			if err != nil {
+				st.t.Fatal(err)
+			}
+			<-time.After(span)
+			return
+		}
+		if err := st.plane.act(core.RoomID(name), what); err != nil {
+			st.t.Fatal(err)
+		}
+	}
+}
+
+// listen writes down what everybody hears.
+func (st *stage) listen() {
 	for _, name := range slices.Sorted(maps.Keys(st.people)) {
-		for p := st.people[name]; len(p.out) > 0; {
+		p := st.people[name]
+		for len(p.out) > 0 {
 			fmt.Fprintf(&st.told, "%s < %s\n", name, <-p.out)
+		}
+		if len(p.ended) > 0 {
+			fmt.Fprintf(&st.told, "%s < (closed: %s)\n", name, transport.Reason(<-p.ended))
+			delete(st.people, name)
 		}
 	}
 }
@@ -208,27 +261,36 @@ func (st *stage) person(name string) *pipe {
 		if i < 0 {
 			st.t.Fatalf("%s speaks %q, which is no dialect here", name, speaks)
 		}
-		p := &pipe{in: make(chan []byte), out: make(chan []byte, 64)}
+		p := &pipe{
+			in: make(chan []byte), end: make(chan error), out: make(chan []byte, 256), ended: make(chan error, 1),
+		}
 		st.people[name] = p
-		st.serving.Go(func() {
-			// What ends a connection is no part of a story.
-			_ = transport.Serve(st.ctx, p, st.hub, st.dialects[i], transport.Options{})
-		})
+		d := st.dialects[i]
+		d.Codec = st.overhear(name, d.Codec)
+		st.serving.Go(func() { p.ended <- transport.Serve(st.ctx, p, st.hub, d, transport.Options{}) })
+		synctest.Wait() // until it watches for signs of life
 	}
 	return st.people[name]
 }
 
 // pipe is a transport.Conn made of channels, so that virtual time sees it wait.
-type pipe struct{ in, out chan []byte }
+type pipe struct {
+	in, out chan []byte
+	end     chan error        // takes what ends the connection
+	ended   chan error        // holds what has ended it
+	quiet   func(missed bool) // notes a missed sign of life
+}
+
+// Watch implements transport.Watched.
+func (p *pipe) Watch(quiet func(missed bool)) { p.quiet = quiet }
 
 // Read implements transport.Conn.
 func (p *pipe) Read(ctx context.Context) ([]byte, error) {
 	select {
-	case b, ok := <-p.in:
-		if !ok {
-			return nil, io.EOF
-		}
+	case b := <-p.in:
 		return b, nil
+	case err := <-p.end:
+		return nil, err
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -326,67 +388,3 @@ func (r *recorder) write(line string) {
 	defer r.mu.Unlock()
 	r.WriteString(line + "\n")
 }
-
-// plane is a media plane that agrees to everything at once, but to an SDP that
-// says "bad".
-type plane struct{}
-
-// Open implements core.Plane.
-func (plane) Open(_ core.RoomID, _ core.MediaOptions, tell func(core.MediaEvent)) core.Media {
-	m := &media{told: make(chan core.MediaEvent, 64), done: make(chan struct{})}
-	go func() {
-		for {
-			select {
-			case e := <-m.told:
-				tell(e)
-			case <-m.done:
-				return
-			}
-		}
-	}()
-	return m
-}
-
-type media struct {
-	told chan core.MediaEvent
-	done chan struct{}
-}
-
-var found = []core.Candidate{{Line: "candidate:1 1 udp 2130706431 192.0.2.1 7882 typ host", Mid: "0"}}
-
-// Accept implements core.Media.
-func (m *media) Accept(l core.Leg, ref core.Ref, offer string) {
-	if offer == "bad" {
-		m.told <- core.Accepted{Leg: l, Ref: ref, Err: fmt.Errorf("bad SDP")}
-		return
-	}
-	m.told <- core.Accepted{Leg: l, Ref: ref, Answer: "answer to " + offer, Candidates: found}
-	m.told <- core.Connected{Leg: l}
-	m.told <- core.Flowing{Leg: l}
-}
-
-// Offer implements core.Media.
-func (m *media) Offer(l core.Leg, ref core.Ref, _, _ bool) {
-	offer := fmt.Sprintf("offer of %s's %s", l.Stream.User, l.Stream.Source)
-	m.told <- core.Ready{Leg: l, Ref: ref, Offer: offer, Candidates: found}
-}
-
-// Answer implements core.Media.
-func (m *media) Answer(l core.Leg, ref core.Ref, answer string) {
-	if answer == "bad" {
-		m.told <- core.Settled{Leg: l, Ref: ref, Err: fmt.Errorf("bad SDP")}
-		return
-	}
-	m.told <- core.Settled{Leg: l, Ref: ref}
-	m.told <- core.Connected{Leg: l}
-	m.told <- core.Flowing{Leg: l}
-}
-
-// Trickle implements core.Media.
-func (*media) Trickle(core.UserID, core.Stream, core.Candidate) {}
-
-// Drop implements core.Media.
-func (*media) Drop(core.Leg) {}
-
-// Close implements core.Media.
-func (m *media) Close() { close(m.done) }
