@@ -402,29 +402,3 @@ func TestSpeakingIsToldToAll(t *testing.T) {
 	tb.tells(Talked{User: "ann", On: true})
 	tb.hears("ann: Speaking", "ben: Speaking")
 }
-
-// every command, from everyone, in every state: a code or a result, never a panic.
-func TestEveryCommandInEveryState(t *testing.T) {
-	commands := []Command{
-		Leave{}, List{}, Edit{}, Arrange{}, Permit{}, Kick{}, Offer{}, Subscribe{}, Answer{}, Trickle{}, Share{}, Show{},
-		Unshare{}, Say{}, Cast{}, Group{}, Ungroup{}, Close{}, Join{}, Hello{}, Ping{}, Open{}, Bad{},
-		Offer{Stream: cam("ann")}, Answer{Stream: cam("ann")}, Subscribe{Stream: cam("ann")}, Offer{Stream: Stream{"ann", Screen}},
-		Share{Content: "tea"}, Kick{User: "ben"}, Edit{To: "ben"}, Say{To: "ben"}, Cast{To: "nobody"}, Trickle{To: "nobody"},
-	}
-	for _, mode := range []Mode{SFU, Mesh} {
-		for _, seated := range [][]UserID{nil, {"ann"}, {"ben"}, {"ann", "ben"}} {
-			for _, first := range commands {
-				tb := newTable(t, Open{Mode: mode}, seated...)
-				tb.room.end() // rooms that are made here live only for the handling
-				for _, c := range append([]Command{first}, commands...) {
-					for _, u := range []UserID{"ann", "ben", "eve"} {
-						if res, err := tb.does(u, c); err != nil && AsError(err).Code == Internal {
-							t.Fatalf("%s's %s: %v, %v", u, Describe(c), res, err)
-						}
-					}
-				}
-				tb.hub.Close()
-			}
-		}
-	}
-}

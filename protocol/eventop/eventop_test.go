@@ -135,3 +135,21 @@ func TestKnobs(t *testing.T) {
 		t.Errorf("created %+v, %v", cmd, err)
 	}
 }
+
+// TestSenderIsKnownInEveryOperation: who a frame says it is from reaches core, which
+// refuses it if it is anybody but the session's own user.
+func TestSenderIsKnownInEveryOperation(t *testing.T) {
+	codec := New(Knobs{}).Codec
+	for op := range requests(Knobs{}) {
+		want := core.UserID("victim")
+		if op == "register" {
+			want = "" // whoever registers is asked to prove it
+		}
+		for _, fields := range []string{``, `,"roomId":"r","target":"t","sdp":"v=0","candidate":"c","message":1,"img":"i","name":"n","groupId":"g","draw":true,"cpCode":"c","authKey":"k"`} {
+			cmd, ref, err := codec.Decode([]byte(`{"eventOp":"` + op + `","reqId":1,"userId":"victim"` + fields + `}`))
+			if ref.As != want || op != "register" && (cmd == nil || err != nil) {
+				t.Errorf("%s is %v from %q, %v", op, cmd, ref.As, err)
+			}
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"confgate/core"
@@ -85,6 +86,37 @@ func BenchmarkDecode(b *testing.B) {
 	for b.Loop() {
 		if _, _, err := codec.Decode(frame); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// TestSenderIsNobodysChoice: whoever a frame names, what is one's own to say is said
+// of oneself: core fills in the session's user.
+func TestSenderIsNobodysChoice(t *testing.T) {
+	codec := New(25).Codec
+	for id := range requests(0) {
+		frame := `{"id":"` + id + `","userId":"victim","roomId":"r","sdpOffer":"o","candidate":{"candidate":"c"},"video":true,"audio":true}`
+		cmd, _, err := codec.Decode([]byte(frame))
+		if err != nil {
+			t.Errorf("%s: %v", id, err)
+		}
+		switch c := cmd.(type) {
+		case core.Join: // who has to prove it
+			if c.Cred == nil || c.Cred.User != "victim" {
+				t.Errorf("%s is %+v", id, c)
+			}
+		case core.Offer: // a connection of the sender's, that carries the victim's stream
+			if c.Stream.User != "victim" {
+				t.Errorf("%s is %+v", id, c)
+			}
+		case core.Trickle:
+			if c.Stream.User != "victim" || c.To != "" || c.Body != nil {
+				t.Errorf("%s is %+v", id, c)
+			}
+		default:
+			if strings.Contains(core.Describe(cmd), "victim") {
+				t.Errorf("%s is %s", id, core.Describe(cmd))
+			}
 		}
 	}
 }
