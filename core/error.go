@@ -3,6 +3,7 @@ package core
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Code says what kind of failure an Error is. Each dialect has one table from
@@ -51,6 +52,7 @@ type Error struct {
 	Code  Code
 	Msg   string
 	Cause error
+	Limit Limit // the one that was hit, if one was
 }
 
 func (e *Error) Error() string {
@@ -62,9 +64,16 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Cause }
 
+// maxMsg is how long a message is at most, since it may quote what a client sent.
+const maxMsg = 300
+
 // Errorf makes an Error without a cause.
 func Errorf(c Code, format string, args ...any) error {
-	return &Error{Code: c, Msg: fmt.Sprintf(format, args...)}
+	msg := fmt.Sprintf(format, args...)
+	if len(msg) > maxMsg {
+		msg = strings.ToValidUTF8(msg[:maxMsg], "") + "…"
+	}
+	return &Error{Code: c, Msg: msg}
 }
 
 // AsError gives err as an Error, for a Reply. Anything that is not one becomes

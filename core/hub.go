@@ -24,6 +24,7 @@ type HubConfig struct {
 	// Unused is how long a room that was opened waits for its first member;
 	// 0: 5 minutes.
 	Unused time.Duration
+	Limits Limits
 	// NewRoomID thinks of an id for a room that was opened without one; nil: a
 	// random one.
 	NewRoomID func() RoomID
@@ -36,6 +37,7 @@ type Hub struct {
 	watch    Observer
 	capacity int
 	unused   time.Duration
+	limits   Limits
 	newID    func() RoomID
 	running  sync.WaitGroup // the rooms' goroutines
 
@@ -43,6 +45,8 @@ type Hub struct {
 	mu       sync.Mutex
 	draining bool
 	rooms    map[roomKey]*room
+	made     map[personKey]int // rooms, by who made them
+	ofTenant map[TenantID]int  // rooms
 	people   map[personKey]*person
 	members  int             // seats taken, in all rooms
 	empty    []chan struct{} // closed when members becomes 0
@@ -89,6 +93,7 @@ func NewHub(c HubConfig) *Hub {
 	return &Hub{
 		plane: c.Plane, auth: c.Auth, watch: c.Observer,
 		capacity: c.Capacity, unused: cmp.Or(c.Unused, 5*time.Minute), newID: c.NewRoomID,
+		limits: c.Limits, made: make(map[personKey]int), ofTenant: make(map[TenantID]int),
 		rooms: make(map[roomKey]*room), people: make(map[personKey]*person),
 	}
 }
@@ -265,7 +270,21 @@ func (h *Hub) open(p *person, host UserID, c Open, main *room) (*room, error) {
 	if h.rooms[roomKey{t, c.Room}] != nil {
 		return nil, Errorf(RoomExists, "room %s exists", c.Room)
 	}
-	return h.start(t, host, c, main), nil
+	if err := h.roomFor(p); err != nil {
+		return nil, err
+	}
+	return h.start(p.key, host, c, main), nil
+}
+
+// roomFor refuses one room more, if there are too many. Called with mu held.
+func (h *Hub) roomFor(p *person) error {
+	switch t := p.key.tenant; {
+	case h.limits.TenantRooms > 0 && h.ofTenant[t] >= h.limits.TenantRooms:
+		return over(TenantRooms, "too many rooms")
+	case h.limits.UserRooms > 0 && h.made[p.key] >= h.limits.UserRooms:
+		return over(UserRooms, "too many rooms of one user")
+	}
+	return nil
 }
 
 // freeID thinks of a room id. Called with mu held.
@@ -310,9 +329,10 @@ func (h *Hub) Look(ctx context.Context, t TenantID, id RoomID) (RoomState, error
 // acquire gives a room to somebody about to enter it: it does not end before the
 // matching release, or vacate if they got a seat. A missing room is made if
 // create says how.
-func (h *Hub) acquire(t TenantID, id RoomID, host UserID, create *Open) (*room, error) {
+func (h *Hub) acquire(p *person, id RoomID, create *Open) (*room, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	t := p.key.tenant
 	if h.draining {
 		return nil, Errorf(Draining, "no new members")
 	}
@@ -324,9 +344,12 @@ func (h *Hub) acquire(t TenantID, id RoomID, host UserID, create *Open) (*room, 
 		if !validID(string(id)) {
 			return nil, Errorf(Invalid, "not a room id")
 		}
+		if err := h.roomFor(p); err != nil {
+			return nil, err
+		}
 		c := *create
 		c.Room = id
-		r = h.start(t, host, c, nil)
+		r = h.start(p.key, p.key.user, c, nil)
 		r.used = true // it is nobody's if its maker does not get in
 	}
 	for held := r; held != nil; held = held.main {
@@ -363,8 +386,17 @@ func (h *Hub) close(r *room) {
 func (h *Hub) drop(r *room) {
 	if key := (roomKey{r.tenant, r.id}); h.rooms[key] == r {
 		delete(h.rooms, key)
+		less(h.made, r.maker)
+		less(h.ofTenant, r.tenant)
 	}
 	r.end()
+}
+
+// less counts one down, and forgets what nothing is left of.
+func less[K comparable](counts map[K]int, key K) {
+	if counts[key]--; counts[key] <= 0 {
+		delete(counts, key)
+	}
 }
 
 // expire ends a room that nobody has ever entered, nor is about to.
@@ -408,9 +440,11 @@ func (h *Hub) vacate(r *room, p *person) {
 }
 
 // start makes a room and its goroutine. Called with mu held.
-func (h *Hub) start(t TenantID, host UserID, c Open, main *room) *room {
-	r := newRoom(h, t, host, c, main)
-	h.rooms[roomKey{t, c.Room}] = r
+func (h *Hub) start(maker personKey, host UserID, c Open, main *room) *room {
+	r := newRoom(h, maker, host, c, main)
+	h.rooms[roomKey{maker.tenant, c.Room}] = r
+	h.made[maker]++
+	h.ofTenant[maker.tenant]++
 	h.running.Go(r.run)
 	return r
 }

@@ -18,6 +18,7 @@ type room struct {
 	keep    bool
 	deny    Permits
 	anyHost bool
+	maker   personKey
 	main    *room // the room that this one is a breakout of, if it is one
 	created time.Time
 	in      chan message
@@ -50,6 +51,9 @@ type seat struct {
 	person *person
 	joined time.Time
 	media  bool // the first packet is on its way
+
+	legs       int // connections that are the member's
+	candidates int // that may still be trickled, where there is a limit
 }
 
 type news struct {
@@ -83,12 +87,12 @@ type handled struct {
 	state   RoomState // where it was looked at
 }
 
-func newRoom(h *Hub, t TenantID, host UserID, c Open, main *room) *room {
+func newRoom(h *Hub, maker personKey, host UserID, c Open, main *room) *room {
 	life, end := context.WithCancel(context.Background())
 	r := &room{
-		hub: h, tenant: t, id: c.Room, mode: c.Mode, keep: c.Keep, deny: c.Deny, anyHost: c.AnyHost, main: main, created: time.Now(),
+		hub: h, tenant: maker.tenant, maker: maker, id: c.Room, mode: c.Mode, keep: c.Keep, deny: c.Deny, anyHost: c.AnyHost, main: main, created: time.Now(),
 		in: make(chan message), life: life, end: end,
-		title: c.Title, capacity: c.Capacity, speaking: c.Speaking, host: host,
+		title: h.limits.name(c.Title), capacity: c.Capacity, speaking: c.Speaking, host: host,
 		byUser: make(map[UserID]*seat), legs: make(map[legName]*leg),
 	}
 	if r.capacity == 0 {

@@ -33,14 +33,32 @@ const (
 // newLeg names a connection, asked for by ref, that takes the place of any other of
 // its name.
 func (r *room) newLeg(owner *seat, st Stream, ref Ref) Leg {
-	name := legName{owner.User, st}
+	name, limits := legName{owner.User, st}, r.hub.limits
 	if old := r.legs[name]; old != nil {
-		r.giveUp(old)
+		r.remove(old)
 	}
+	owner.legs++
+	owner.candidates = min(owner.candidates+limits.Candidates, (owner.legs+1)*limits.Candidates)
 	r.lastLeg++
 	l := &leg{Leg: Leg{Owner: owner.User, Stream: st, N: r.lastLeg}, seat: owner, waits: &ref}
 	r.legs[name] = l
 	return l.Leg
+}
+
+// mayConnect refuses a connection more, if the member has too many.
+func (r *room) mayConnect(me *seat, st Stream) error {
+	spare := r.hub.limits.SpareLegs
+	if spare > 0 && me.legs >= len(r.seats)+spare && r.legs[legName{me.User, st}] == nil {
+		return over(Legs, "too many connections of one member")
+	}
+	return nil
+}
+
+// remove forgets a leg that ends.
+func (r *room) remove(l *leg) {
+	delete(r.legs, legName{l.Owner, l.Stream})
+	l.seat.legs--
+	r.giveUp(l)
 }
 
 // giveUp answers the request that waits for a leg which has ended: every request is
@@ -65,9 +83,8 @@ func (r *room) current(of Leg) *leg {
 func (r *room) dropLegs(which func(Leg) bool) {
 	for _, l := range r.legsInOrder() {
 		if which(l.Leg) {
-			delete(r.legs, legName{l.Owner, l.Stream})
 			r.media.Drop(l.Leg)
-			r.giveUp(l)
+			r.remove(l)
 		}
 	}
 }
@@ -83,6 +100,9 @@ func (r *room) offer(me *seat, ref Ref, c Offer) (Result, error) {
 		return nil, Errorf(WrongMode, "members of room %s connect among themselves", r.id)
 	}
 	if _, err := r.other(c.Stream.User); err != nil {
+		return nil, err
+	}
+	if err := r.mayConnect(me, c.Stream); err != nil {
 		return nil, err
 	}
 	if c.Stream.User == me.User && c.Stream.Source == Screen {
@@ -103,6 +123,9 @@ func (r *room) subscribe(me *seat, ref Ref, c Subscribe) (Result, error) {
 	}
 	if !slices.Contains(r.feeds, c.Stream) || c.Stream.User == me.User {
 		return nil, Errorf(NoSuchStream, "%s sends no %s", c.Stream.User, c.Stream.Source)
+	}
+	if err := r.mayConnect(me, c.Stream); err != nil {
+		return nil, err
 	}
 	r.media.Offer(r.newLeg(me, c.Stream, ref), ref, c.Video, c.Audio)
 	return nil, nil
@@ -133,6 +156,12 @@ func (r *room) trickle(me *seat, c Trickle) (Result, error) {
 	}
 	if _, err := r.other(c.Stream.User); err != nil {
 		return nil, err
+	}
+	if r.hub.limits.Candidates > 0 {
+		if me.candidates == 0 {
+			return nil, over(Candidates, "too many candidates")
+		}
+		me.candidates--
 	}
 	r.media.Trickle(me.User, c.Stream, c.Candidate)
 	return Done{}, nil
@@ -208,8 +237,7 @@ func (r *room) connected(of Leg) {
 }
 
 func (r *room) failed(l *leg, cause error) {
-	delete(r.legs, legName{l.Owner, l.Stream})
-	r.giveUp(l)
+	r.remove(l)
 	r.hub.watch.LegFailed(r.id, l.Leg, cause)
 	if l.Up() {
 		r.dropFeed(l.Stream)

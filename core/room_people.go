@@ -15,9 +15,10 @@ func (r *room) join(c Join, p *person) (Result, error) {
 	if err := r.hub.seat(r, p); err != nil {
 		return nil, err
 	}
-	me := &seat{person: p, joined: time.Now(), Member: Member{
-		User: p.key.user, Name: c.As.Name, Device: c.As.Device, Community: c.As.Community,
-		Video: c.As.Video, Audio: c.As.Audio, May: AllPermits.but(r.deny),
+	as := r.hub.limits.profile(c.As)
+	me := &seat{person: p, joined: time.Now(), candidates: r.hub.limits.Candidates, Member: Member{
+		User: p.key.user, Name: as.Name, Device: as.Device, Community: as.Community,
+		Video: as.Video, Audio: as.Audio, May: AllPermits.but(r.deny),
 	}}
 	r.seats = append(r.seats, me)
 	r.byUser[me.User] = me
@@ -65,7 +66,9 @@ func (r *room) edit(me *seat, c Edit) (Result, error) {
 			return nil, err
 		}
 	}
-	set(&me.Name, c.Name)
+	if c.Name != nil {
+		me.Name = r.hub.limits.name(*c.Name)
+	}
 	set(&me.Video, c.Video)
 	set(&me.Audio, c.Audio)
 	e := MemberEdited{r.id, r.member(me), changed}
@@ -95,7 +98,9 @@ func (r *room) arrange(me *seat, c Arrange) (Result, error) {
 			return nil, err
 		}
 	}
-	set(&r.title, c.Title)
+	if c.Title != nil {
+		r.title = r.hub.limits.name(*c.Title)
+	}
 	set(&r.capacity, c.Capacity)
 	set(&r.host, c.Host)
 	return Done{}, nil

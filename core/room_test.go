@@ -52,7 +52,7 @@ func newTable(t *testing.T, c Open, people ...UserID) *table {
 		c.Mode = SFU
 	}
 	c.Room = "r"
-	r := newRoom(h, "", "ann", c, nil)
+	r := newRoom(h, personKey{user: "ann"}, "ann", c, nil)
 	r.media, r.keep = m, true
 	h.rooms[roomKey{"", "r"}] = r
 	tb := &table{t, r, m, map[UserID]*person{}}

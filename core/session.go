@@ -46,6 +46,9 @@ func (s *Session) do(ctx context.Context, ref Ref, cmd Command) (Result, error) 
 	case ref.As != "" && ref.As != s.User():
 		return nil, Errorf(Mismatch, "the sender is somebody else")
 	}
+	if err := s.hub.limits.admit(cmd); err != nil {
+		return nil, err
+	}
 	switch c := cmd.(type) {
 	case Ping:
 		return Done{}, nil
@@ -154,7 +157,7 @@ func (s *Session) join(ctx context.Context, ref Ref, c Join) error {
 	if c.As.Device == "" {
 		c.As.Device = s.profile.Device
 	}
-	r, err := s.hub.acquire(s.me.key.tenant, c.Room, s.me.key.user, c.Make)
+	r, err := s.hub.acquire(s.me, c.Room, c.Make)
 	if err != nil {
 		return err
 	}

@@ -42,6 +42,7 @@ type config struct {
 	throttle    auth.ThrottleConfig
 
 	eventop eventop.Knobs
+	limits  core.Limits
 
 	logFormat logFormat
 	logLevel  slog.Level
@@ -97,6 +98,7 @@ func newFlags(c *config) *flag.FlagSet {
 	fs.DurationVar(&c.throttle.Window, "auth-window", 30*time.Minute, "`time` for which a wrong proof counts")
 
 	eventopFlags(fs, &c.eventop)
+	houseFlags(fs, &c.limits)
 
 	c.logFormat = logAuto
 	fs.Func("log-format", "`auto|text|json`: auto is text on a terminal, else json (default auto)",
@@ -178,6 +180,7 @@ var settingGroups = []struct {
 	{"Rooms of the id dialect", []string{"id-rooms-url", "id-rooms-timeout", "id-rooms-ttl", "id-rooms-outage"}},
 	{"Who may come in", []string{"tenants-file", "auth-failures", "auth-tenant-failures", "auth-window"}},
 	{"Dialect eventOp", []string{"eventop-sdp-delivery", "eventop-only-with-reqid", "eventop-presence-drawing", "eventop-no-subscribed", "eventop-notify-destroy", "eventop-any-host", "eventop-capacity", "eventop-max-message", "eventop-deny"}},
+	{"Rooms (0: no limit)", houseSettings},
 	{"Log", []string{"log-format", "log-level"}},
 }
 
@@ -238,6 +241,7 @@ func (c config) check() error {
 		fail("--drain: %v is less than 0", c.drain)
 	}
 	errs = append(errs, c.checkAuth())
+	errs = append(errs, checkHouse(c.limits)...)
 	if c.dev {
 		errs = append(errs, c.checkDev())
 	} else {

@@ -80,6 +80,9 @@ func (j *journal) Handled(room core.RoomID, by core.Caller, cmd core.Command, er
 		}
 	}
 	attrs = append(attrs, slog.String("code", string(err.Code)), slog.String("reason", brief(err.Msg)))
+	if err.Limit != "" {
+		attrs = append(attrs, slog.String("limit", string(err.Limit)))
+	}
 	if err.Cause != nil {
 		attrs = append(attrs, slog.String("cause", brief(err.Cause.Error())))
 	}

@@ -26,6 +26,7 @@ type metrics struct {
 	connections         *prometheus.GaugeVec
 	opened, closed      *prometheus.CounterVec
 	badFrames, commands *prometheus.CounterVec
+	limits              *prometheus.CounterVec
 
 	authFailures, authReloads *prometheus.CounterVec
 
@@ -79,6 +80,7 @@ func newMetrics(doors []transport.Door) *metrics {
 		authFailures: counters("auth_failures_total", "People who were not let in, by reason. Of those, bad_proof are the guesses that were looked at, "+
 			"and throttled those that were not.", "reason"),
 		authReloads: counters("auth_reloads_total", "Times that keys and tenants were read again, by result: ok or failed, when the old ones stay.", "result"),
+		limits:      counters("limit_hits_total", "Commands refused for a limit of rooms; see the settings of rooms.", "limit"),
 		overflows:   counter("outbox_overflows_total", "Connections cut off because their client let its outbox fill up."),
 		panics:      counter("room_panics_total", "Rooms ended by a bug; the log has the stack."),
 		firstPacket: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -90,7 +92,7 @@ func newMetrics(doors []transport.Door) *metrics {
 		done: make(map[reflect.Type]prometheus.Counter),
 	}
 	m.registry.MustRegister(
-		m.connections, m.opened, m.closed, m.badFrames, m.commands, m.authFailures, m.authReloads, m.overflows, m.panics, m.firstPacket,
+		m.connections, m.opened, m.closed, m.badFrames, m.commands, m.limits, m.authFailures, m.authReloads, m.overflows, m.panics, m.firstPacket,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(),
 	)
 	for _, d := range doors {
@@ -101,6 +103,9 @@ func newMetrics(doors []transport.Door) *metrics {
 	}
 	for _, result := range []string{resultOK, resultFailed} {
 		m.authReloads.WithLabelValues(result)
+	}
+	for _, l := range core.LimitNames() {
+		m.limits.WithLabelValues(string(l))
 	}
 	for _, c := range commands {
 		m.done[reflect.TypeOf(c)] = m.commands.WithLabelValues(core.CommandName(c), resultOK)
@@ -169,6 +174,9 @@ func (m *metrics) Handled(_ core.RoomID, _ core.Caller, cmd core.Command, err *c
 	result := resultOK
 	if err != nil {
 		result = string(err.Code)
+		if err.Limit != "" {
+			m.limits.WithLabelValues(string(err.Limit)).Inc()
+		}
 	}
 	if refusal, ok := errors.AsType[*auth.RefusalError](err); ok && err != nil {
 		m.authFailures.WithLabelValues(string(refusal.Reason)).Inc()

@@ -198,3 +198,24 @@ func TestMetricsKnowEveryEnding(t *testing.T) {
 		t.Errorf("%d causes give the reasons %v", len(endings), reasons)
 	}
 }
+
+func TestLimitsAreCountedAndLogged(t *testing.T) {
+	m := testMetrics(t)
+	j, lines := journalTo(t, slog.LevelInfo)
+	all := observers{m, j}
+	for _, l := range core.LimitNames() {
+		all.Handled("r", core.Caller{User: "8"}, core.Offer{}, &core.Error{Code: core.TooMany, Limit: l, Msg: "too many"})
+		if got := testutil.ToFloat64(m.limits.WithLabelValues(string(l))); got != 1 {
+			t.Errorf("%s: counted %v", l, got)
+		}
+	}
+	got := lines()
+	if n := testutil.CollectAndCount(m.limits); n != len(core.LimitNames()) || len(got) != n {
+		t.Errorf("%d series, %d lines, for %d limits", n, len(got), len(core.LimitNames()))
+	}
+	for i, l := range core.LimitNames() {
+		if got[i]["limit"] != string(l) {
+			t.Errorf("line %v", got[i])
+		}
+	}
+}
