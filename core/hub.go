@@ -48,6 +48,7 @@ type Hub struct {
 	made     map[personKey]int // rooms, by who made them
 	ofTenant map[TenantID]int  // rooms
 	people   map[personKey]*person
+	missed   map[personKey]*misses
 	members  int             // seats taken, in all rooms
 	empty    []chan struct{} // closed when members becomes 0
 }
@@ -93,7 +94,7 @@ func NewHub(c HubConfig) *Hub {
 	return &Hub{
 		plane: c.Plane, auth: c.Auth, watch: c.Observer,
 		capacity: c.Capacity, unused: cmp.Or(c.Unused, 5*time.Minute), newID: c.NewRoomID,
-		limits: c.Limits, made: make(map[personKey]int), ofTenant: make(map[TenantID]int),
+		limits: c.Limits, made: make(map[personKey]int), ofTenant: make(map[TenantID]int), missed: make(map[personKey]*misses),
 		rooms: make(map[roomKey]*room), people: make(map[personKey]*person),
 	}
 }
@@ -287,14 +288,22 @@ func (h *Hub) roomFor(p *person) error {
 	return nil
 }
 
-// freeID thinks of a room id. Called with mu held.
+// freeID thinks of a room id. Where those of the usual form are taken, it gives a
+// longer one. Called with mu held.
 func (h *Hub) freeID(t TenantID) RoomID {
-	for {
-		if id := h.newID(); h.rooms[roomKey{t, id}] == nil {
+	for tries := 0; ; tries++ {
+		id := h.newID()
+		if tries >= idTries {
+			id += RoomID(RandomID(""))
+		}
+		if h.rooms[roomKey{t, id}] == nil {
 			return id
 		}
 	}
 }
+
+// idTries is how often the house thinks of an id before it thinks that all are taken.
+const idTries = 8
 
 // RandomID gives an id of the form that clients know: a letter and seven digits.
 // It is no secret; being allowed in never depends on knowing one.
@@ -306,21 +315,28 @@ func RandomID(prefix string) string {
 	return fmt.Sprintf("%s%d", prefix, n.Int64()+1_000_000)
 }
 
+// LongID gives an id that nobody can guess, of at least 128 random bits.
+func LongID(prefix string) string { return prefix + rand.Text() }
+
 // find gives a room to somebody who does not want to enter it.
-func (h *Hub) find(t TenantID, id RoomID) (*room, error) {
+func (h *Hub) find(p *person, id RoomID) (*room, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if r := h.rooms[roomKey{t, id}]; r != nil {
-		return r, nil
-	}
-	return nil, Errorf(NoSuchRoom, "no room %s", id)
+	return h.seek(p, id)
+}
+
+// there gives a room to the house itself; nil: it is not there.
+func (h *Hub) there(t TenantID, id RoomID) *room {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.rooms[roomKey{t, id}]
 }
 
 // Look gives a room as a newcomer would be told of it.
 func (h *Hub) Look(ctx context.Context, t TenantID, id RoomID) (RoomState, error) {
-	r, err := h.find(t, id)
-	if err != nil {
-		return RoomState{}, err
+	r := h.there(t, id)
+	if r == nil {
+		return RoomState{}, Errorf(NoSuchRoom, "no room %s", id)
 	}
 	done, err := r.send(ctx, message{look: true})
 	return done.state, err
@@ -332,15 +348,17 @@ func (h *Hub) Look(ctx context.Context, t TenantID, id RoomID) (RoomState, error
 func (h *Hub) acquire(p *person, id RoomID, create *Open) (*room, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	t := p.key.tenant
 	if h.draining {
 		return nil, Errorf(Draining, "no new members")
 	}
-	r := h.rooms[roomKey{t, id}]
-	if r == nil {
-		if create == nil {
-			return nil, Errorf(NoSuchRoom, "no room %s", id)
+	r := h.rooms[roomKey{p.key.tenant, id}]
+	switch {
+	case create == nil:
+		var err error
+		if r, err = h.seek(p, id); err != nil {
+			return nil, err
 		}
+	case r == nil:
 		if !validID(string(id)) {
 			return nil, Errorf(Invalid, "not a room id")
 		}

@@ -17,13 +17,14 @@ type Limits struct {
 	Message     int // bytes of a chat message, a stroke, a notice
 	SDP         int // bytes of a session description
 	Image       int // bytes of a page or a canvas
+	Misses      int // rooms that one user asks for in vain, and joins refused to one connection, in ten minutes
 }
 
 // DefaultLimits are more than any call needs.
 func DefaultLimits() Limits {
 	return Limits{
 		TenantRooms: 10_000, UserRooms: 100, SpareLegs: 2, Candidates: 64,
-		Name: 256, Message: 64 << 10, SDP: 256 << 10, Image: 10 << 20,
+		Name: 256, Message: 64 << 10, SDP: 256 << 10, Image: 10 << 20, Misses: 50,
 	}
 }
 
@@ -39,11 +40,12 @@ const (
 	MessageSize Limit = "message"
 	SDPSize     Limit = "sdp"
 	ImageSize   Limit = "image"
+	Misses      Limit = "misses"
 )
 
 // LimitNames gives all of them.
 func LimitNames() []Limit {
-	return []Limit{TenantRooms, UserRooms, Legs, Candidates, MessageSize, SDPSize, ImageSize}
+	return []Limit{TenantRooms, UserRooms, Legs, Candidates, MessageSize, SDPSize, ImageSize, Misses}
 }
 
 // over refuses what is over a limit.

@@ -179,7 +179,7 @@ func (r *room) ungroup(me *seat, c Ungroup) (Result, error) {
 
 // endGroup ends a breakout room without waiting for it.
 func (r *room) endGroup(id RoomID) {
-	if g, err := r.hub.find(r.tenant, id); err == nil && g.main == r {
+	if g := r.hub.there(r.tenant, id); g != nil && g.main == r {
 		r.hub.close(g)
 	}
 }

@@ -15,6 +15,7 @@ type Session struct {
 	from Peer
 
 	me      *person // nil until the client said who it is
+	refused misses  // of its credentials
 	profile Profile // what it said of itself then
 	rooms   []*room // joined, in order; a room may have ended, or put us out
 }
@@ -104,6 +105,9 @@ func (s *Session) observe(cmd Command, err error) {
 
 func (s *Session) hello(ctx context.Context, c Hello) (Result, error) {
 	g, err := s.identify(ctx, c.Cred, c.Online)
+	for tries := 1; c.Cred.User == "" && isTaken(err) && tries < idTries; tries++ {
+		g, err = s.identify(ctx, c.Cred, c.Online)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -111,12 +115,22 @@ func (s *Session) hello(ctx context.Context, c Hello) (Result, error) {
 	return Welcome{g.User, g.ICEServers}, nil
 }
 
+// isTaken reports whether somebody else is who the client was to be.
+func isTaken(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Code == UserOnline
+}
+
 // identify has the house check who the client is, and makes this session the one
 // that speaks for them. A session that was somebody else stops being them.
 func (s *Session) identify(ctx context.Context, c Credentials, o Online) (Grant, error) {
+	if s.refused.tooMany(s.hub.limits.Misses) {
+		return Grant{}, errMisses()
+	}
 	c.Remote, c.Origin = s.from.Remote, s.from.Origin
 	g, err := s.hub.auth.Authorize(ctx, c)
 	if err != nil {
+		s.refused.add()
 		if _, ok := errors.AsType[*Error](err); ok {
 			return g, err
 		}
@@ -124,6 +138,9 @@ func (s *Session) identify(ctx context.Context, c Credentials, o Online) (Grant,
 	}
 	if s.me != nil && s.me.key != (personKey{g.Tenant, g.User}) {
 		s.Close()
+	}
+	if c.User == "" {
+		o = Refuse // the house chose who the client is, and takes nobody's place
 	}
 	me, err := s.hub.claim(ctx, g, newPerson(g, c, s.out), o)
 	if err != nil {
@@ -274,11 +291,15 @@ func (s *Session) room(id RoomID) (*room, error) {
 		return s.rooms[len(s.rooms)-1], nil
 	}
 	for _, r := range s.rooms {
-		if r.id == id && r.life.Err() == nil {
+		switch {
+		case r.id != id:
+		case r.life.Err() == nil:
 			return r, nil
+		case s.hub.there(s.me.key.tenant, id) == nil: // it ended under the client, who may ask on
+			return nil, Errorf(NoSuchRoom, "no room %s", id)
 		}
 	}
-	return s.hub.find(s.me.key.tenant, id)
+	return s.hub.find(s.me, id)
 }
 
 // send gives m to r, and forgets r if that leaves the client without a seat there.

@@ -42,6 +42,7 @@ type config struct {
 	throttle    auth.ThrottleConfig
 
 	eventop eventop.Knobs
+	roomIDs roomIDs
 	limits  core.Limits
 
 	logFormat logFormat
@@ -98,7 +99,7 @@ func newFlags(c *config) *flag.FlagSet {
 	fs.DurationVar(&c.throttle.Window, "auth-window", 30*time.Minute, "`time` for which a wrong proof counts")
 
 	eventopFlags(fs, &c.eventop)
-	houseFlags(fs, &c.limits)
+	houseFlags(fs, &c.roomIDs, &c.limits)
 
 	c.logFormat = logAuto
 	fs.Func("log-format", "`auto|text|json`: auto is text on a terminal, else json (default auto)",
@@ -180,7 +181,7 @@ var settingGroups = []struct {
 	{"Rooms of the id dialect", []string{"id-rooms-url", "id-rooms-timeout", "id-rooms-ttl", "id-rooms-outage"}},
 	{"Who may come in", []string{"tenants-file", "auth-failures", "auth-tenant-failures", "auth-window"}},
 	{"Dialect eventOp", []string{"eventop-sdp-delivery", "eventop-only-with-reqid", "eventop-presence-drawing", "eventop-no-subscribed", "eventop-notify-destroy", "eventop-any-host", "eventop-capacity", "eventop-max-message", "eventop-deny"}},
-	{"Rooms (0: no limit)", houseSettings},
+	{"Rooms (limits: 0 is none)", append([]string{"room-ids"}, houseLimits...)},
 	{"Log", []string{"log-format", "log-level"}},
 }
 

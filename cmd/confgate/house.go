@@ -7,13 +7,32 @@ import (
 	"confgate/core"
 )
 
-// houseSettings are the settings of rooms, in the order of the help.
-var houseSettings = []string{
-	"tenant-rooms", "user-rooms", "spare-legs", "leg-candidates", "name-size", "message-size", "sdp-size", "image-size",
+// houseLimits are the limits of rooms, in the order of the help.
+var houseLimits = []string{
+	"tenant-rooms", "user-rooms", "spare-legs", "leg-candidates", "name-size", "message-size", "sdp-size", "image-size", "room-misses",
 }
 
-// houseFlags declares the limits of rooms.
-func houseFlags(fs *flag.FlagSet, l *core.Limits) {
+// roomIDs is how the house names rooms that clients give no name.
+type roomIDs string
+
+const (
+	shortIDs roomIDs = "short" // as clients know them: r and seven digits
+	longIDs  roomIDs = "long"  // that nobody can guess
+)
+
+// next gives what thinks of an id.
+func (ids roomIDs) next() func() core.RoomID {
+	if ids == longIDs {
+		return func() core.RoomID { return core.RoomID(core.LongID("r")) }
+	}
+	return func() core.RoomID { return core.RoomID(core.RandomID("r")) }
+}
+
+// houseFlags declares how rooms are named, and their limits.
+func houseFlags(fs *flag.FlagSet, ids *roomIDs, l *core.Limits) {
+	*ids = shortIDs
+	fs.Func("room-ids", "`short|long`: ids that the house gives to rooms; nobody guesses long ones (default short)",
+		one(ids, shortIDs, longIDs))
 	*l = core.DefaultLimits()
 	fs.IntVar(&l.TenantRooms, "tenant-rooms", l.TenantRooms, "most `rooms` of a tenant at once")
 	fs.IntVar(&l.UserRooms, "user-rooms", l.UserRooms, "most `rooms` at once that one user has made")
@@ -23,14 +42,15 @@ func houseFlags(fs *flag.FlagSet, l *core.Limits) {
 	fs.IntVar(&l.Message, "message-size", l.Message, "most `bytes` of a chat message, a stroke, a notice")
 	fs.IntVar(&l.SDP, "sdp-size", l.SDP, "most `bytes` of an SDP")
 	fs.IntVar(&l.Image, "image-size", l.Image, "most `bytes` of a shared page or a canvas, as a data URL")
+	fs.IntVar(&l.Misses, "room-misses", l.Misses, "most `rooms` in ten minutes that a user asks for and are not there")
 }
 
 // checkHouse says which of them make no sense.
 func checkHouse(l core.Limits) (errs []error) {
-	values := []int{l.TenantRooms, l.UserRooms, l.SpareLegs, l.Candidates, l.Name, l.Message, l.SDP, l.Image}
+	values := []int{l.TenantRooms, l.UserRooms, l.SpareLegs, l.Candidates, l.Name, l.Message, l.SDP, l.Image, l.Misses}
 	for i, value := range values {
 		if value < 0 {
-			errs = append(errs, fmt.Errorf("--%s: %d is less than 0, which is no limit", houseSettings[i], value))
+			errs = append(errs, fmt.Errorf("--%s: %d is less than 0, which is no limit", houseLimits[i], value))
 		}
 	}
 	return errs

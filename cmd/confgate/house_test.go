@@ -12,11 +12,14 @@ import (
 )
 
 func TestHouseSettings(t *testing.T) {
-	c, err := loadConfig([]string{"--dev", "--user-rooms", "7", "--name-size=0"}, []string{"CONFGATE_TENANT_ROOMS=8"})
+	c, err := loadConfig([]string{"--dev", "--user-rooms", "7", "--name-size=0", "--room-ids=long"}, []string{"CONFGATE_TENANT_ROOMS=8"})
 	if err != nil || c.limits.UserRooms != 7 || c.limits.TenantRooms != 8 || c.limits.Name != 0 || c.limits.Message != core.DefaultLimits().Message {
 		t.Errorf("%+v, %v", c.limits, err)
 	}
-	for _, name := range houseSettings {
+	if short, long := shortIDs.next()(), c.roomIDs.next()(); len(short) != 8 || len(long) < 1+96/5 {
+		t.Errorf("room ids %s and %s", short, long)
+	}
+	for _, name := range houseLimits {
 		_, err := loadConfig([]string{"--dev", "--" + name, "-1"}, nil)
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("--%s -1: %v", name, err)

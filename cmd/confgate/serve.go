@@ -164,7 +164,8 @@ func (g *gateway) build() error {
 	m := newMetrics(doors)
 	g.metrics = m
 	g.hub = core.NewHub(core.HubConfig{
-		Plane: g.plane, Auth: g.admission, Observer: observers{m, &journal{log: g.log}}, Limits: g.config.limits,
+		Plane: g.plane, Auth: g.admission, Observer: observers{m, &journal{log: g.log}},
+		Limits: g.config.limits, NewRoomID: g.config.roomIDs.next(),
 	})
 	g.edge = transport.New(transport.Config{Hub: g.hub, Observer: m, Log: g.log, AllowOrigin: func(origin string) bool {
 		return allow(origin) || g.admission.allowOrigin(origin)
