@@ -25,6 +25,7 @@ type (
 	Hello struct {
 		Cred   Credentials `json:"-"`
 		Online Online
+		Grace  int `json:"-"` // how many seconds seats are kept when the connection is lost
 	}
 
 	// Open makes a room without entering it. Whoever does so is its host.
@@ -52,6 +53,7 @@ type (
 		// How the dialect wants it done; no part of the story.
 		Cred   *Credentials `json:"-"` // set where the dialect has no Hello
 		Online Online       `json:"-"` // for Cred
+		Grace  int          `json:"-"` // for Cred; see Hello
 		Make   *Open        `json:"-"` // make the room so if it is missing
 		Alone  bool         `json:"-"` // leave every other room first
 	}
@@ -281,8 +283,8 @@ type Online string
 // The policies there are.
 const (
 	Refuse   Online = "refuse"   // it stays, the newcomer is refused
-	Reclaim  Online = "reclaim"  // as Cut if it has gone quiet and the credentials are the same, else as Refuse
-	Displace Online = "displace" // it leaves its rooms; its connection stays open
+	Reclaim  Online = "reclaim"  // if it has gone quiet and the credentials are the same, the newcomer takes its seats and it is closed; else as Refuse
+	Displace Online = "displace" // it leaves its rooms, or with a grace the newcomer takes its seats; its connection stays open
 	Cut      Online = "cut"      // it leaves its rooms and its connection is closed
 )
 

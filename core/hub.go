@@ -70,11 +70,12 @@ type person struct {
 	remote string             // the client's address
 	proof  [sha256.Size]byte  // of the credentials that let them in
 	rooms  map[*room]struct{} // where they have a seat
+	grace  time.Duration      // for which seats are kept when the connection is lost
 }
 
-func newPerson(g Grant, c Credentials, out *Outbox) *person {
+func newPerson(g Grant, c Credentials, grace time.Duration, out *Outbox) *person {
 	return &person{
-		key: personKey{g.Tenant, g.User}, out: out, remote: c.Remote, rooms: make(map[*room]struct{}),
+		key: personKey{g.Tenant, g.User}, out: out, remote: c.Remote, grace: grace, rooms: make(map[*room]struct{}),
 		proof: sha256.Sum256([]byte(c.Tenant + "\x00" + c.Key + "\x00" + c.Token)),
 	}
 }
@@ -175,12 +176,23 @@ func (h *Hub) claim(ctx context.Context, g Grant, p *person, o Online) (*person,
 	}
 	h.mu.Unlock()
 	for _, r := range seats {
-		_, _ = r.send(ctx, message{evict: old}) // a room that has ended has no seats
+		_, _ = r.send(ctx, succession(old, p, o)) // a room that has ended has no seats
 	}
 	if old != nil && o != Displace {
 		old.out.Cut(ErrDisplaced)
 	}
 	return p, nil
+}
+
+// succession is what becomes of the seats of old, whose place p takes.
+func succession(old, p *person, o Online) message {
+	switch {
+	case o == Reclaim:
+		return message{hold: old, grace: max(p.grace, takeOver)}
+	case o == Displace && p.grace > 0:
+		return message{hold: old, grace: p.grace}
+	}
+	return message{evict: old}
 }
 
 // yields reports whether old makes way for p, who is the same person.
@@ -440,6 +452,20 @@ func (h *Hub) seat(r *room, p *person) error {
 	p.rooms[r] = struct{}{}
 	r.used = true
 	h.members++
+	return nil
+}
+
+// reseat notes that p takes over a seat of old, who is the same person. The hold with
+// which p came is let go: the seat has its own.
+func (h *Hub) reseat(r *room, old, p *person) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.people[p.key] != p {
+		return errDisplaced(p)
+	}
+	delete(old.rooms, r)
+	p.rooms[r] = struct{}{}
+	h.letGo(r)
 	return nil
 }
 

@@ -4,7 +4,8 @@ package core
 type Plane interface {
 	// Open starts the media of one room. What becomes of the work asked of it is
 	// told through tell, which may block until the room has taken the message and
-	// must not be called from within a method of Media.
+	// must not be called from within a method of Media. Nil says that there can be no
+	// media; the room is good for all else.
 	Open(room RoomID, o MediaOptions, tell func(MediaEvent)) Media
 }
 

@@ -34,8 +34,9 @@ type room struct {
 	capacity int // 0: no limit
 	speaking bool
 	host     UserID
-	media    Media
-	seats    []*seat // in order of arrival
+	media    Media       // nil: there is none
+	overdue  *time.Timer // nil: nobody is away
+	seats    []*seat     // in order of arrival
 	byUser   map[UserID]*seat
 	feeds    []Stream // published and connected, in order
 	legs     map[legName]*leg
@@ -54,6 +55,8 @@ type seat struct {
 
 	legs       int // connections that are the member's
 	candidates int // that may still be trickled, where there is a limit
+
+	away time.Time // until when the seat is kept, if its connection was lost
 }
 
 type news struct {
@@ -62,7 +65,7 @@ type news struct {
 }
 
 // message is what a room handles: one of a command, news from media, a person who
-// has to go, or a look.
+// has to go or has lost their connection, the time, or a look.
 type message struct {
 	from *person
 	ref  Ref
@@ -73,7 +76,11 @@ type message struct {
 
 	media MediaEvent
 	evict *person
+	hold  *person // whose connection was lost
+	grace time.Duration
 	look  bool // say what a newcomer would be told
+
+	overdue bool // somebody has been away for too long
 
 	done chan<- handled
 }
@@ -117,9 +124,7 @@ func (r *room) send(ctx context.Context, m message) (handled, error) {
 }
 
 func (r *room) run() {
-	r.media = r.hub.plane.Open(r.id, MediaOptions{Speaking: r.speaking}, func(e MediaEvent) {
-		_, _ = r.send(r.life, message{media: e}) // a room that has ended needs no news
-	})
+	r.openMedia()
 	defer r.clear()
 	unused := time.NewTimer(r.hub.unused)
 	defer unused.Stop()
@@ -129,6 +134,8 @@ func (r *room) run() {
 			r.guard(m)
 		case <-unused.C:
 			r.hub.expire(r)
+		case <-r.whenOverdue():
+			r.guard(message{overdue: true, done: make(chan handled, 1)})
 		case <-r.life.Done():
 		}
 	}
@@ -141,6 +148,7 @@ func (r *room) guard(m message) {
 	defer func() {
 		if reason := recover(); reason != nil {
 			r.hub.watch.Panicked(r.id, reason, debug.Stack())
+			r.news = nil // half of it
 			for _, s := range r.seats {
 				s.person.out.Cut(ErrRoomFailed)
 			}
@@ -164,7 +172,30 @@ func (r *room) clear() {
 		r.hub.vacate(r, s.person)
 	}
 	r.seats, r.byUser = nil, nil
-	r.media.Close()
+	r.awaitReturn()
+	r.closeMedia()
+}
+
+// openMedia starts the room's media. Where that fails, the room is good for all else.
+func (r *room) openMedia() {
+	defer r.survive()
+	r.media = r.hub.plane.Open(r.id, MediaOptions{Speaking: r.speaking}, func(e MediaEvent) {
+		_, _ = r.send(r.life, message{media: e}) // a room that has ended needs no news
+	})
+}
+
+func (r *room) closeMedia() {
+	defer r.survive()
+	if r.media != nil {
+		r.media.Close()
+	}
+}
+
+// survive keeps a bug of the media plane from ending the process. It is deferred.
+func (r *room) survive() {
+	if reason := recover(); reason != nil {
+		r.hub.watch.Panicked(r.id, reason, debug.Stack())
+	}
 }
 
 // handle does all that m asks for. It never waits, so a test can call it with no
@@ -177,6 +208,12 @@ func (r *room) handle(m message) (done handled) {
 		if s := r.mine(m.evict); s != nil {
 			r.leave(s)
 		}
+	case m.hold != nil:
+		if s := r.mine(m.hold); s != nil {
+			r.hold(s, m.grace)
+		}
+	case m.overdue:
+		r.giveUpAway()
 	case m.look:
 		done.state = r.state()
 	case m.ifMine && !r.concerns(m):
@@ -196,7 +233,9 @@ func (r *room) handle(m message) (done handled) {
 
 func (r *room) sendNews() {
 	for _, n := range r.news {
-		n.to.person.out.Put(n.event)
+		if !n.to.isAway() {
+			n.to.person.out.Put(n.event)
+		}
 	}
 	clear(r.news)
 	r.news = r.news[:0]
@@ -299,10 +338,10 @@ func (r *room) do(m message) (Result, error) {
 	return nil, Errorf(Unknown, "%s is not for a room", CommandName(m.cmd))
 }
 
-// mine gives p's seat. What a client may do hangs on its connection, never on the
-// names in its frames.
+// mine gives p's seat, unless it waits for another connection already. What a client
+// may do hangs on its connection, never on the names in its frames.
 func (r *room) mine(p *person) *seat {
-	if s := r.byUser[p.key.user]; s != nil && s.person == p {
+	if s := r.byUser[p.key.user]; s != nil && s.person == p && !s.isAway() {
 		return s
 	}
 	return nil

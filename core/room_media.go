@@ -45,8 +45,12 @@ func (r *room) newLeg(owner *seat, st Stream, ref Ref) Leg {
 	return l.Leg
 }
 
-// mayConnect refuses a connection more, if the member has too many.
+// mayConnect refuses a connection more, if the member has too many, or there is no
+// media.
 func (r *room) mayConnect(me *seat, st Stream) error {
+	if r.media == nil {
+		return Errorf(MediaFailed, "there is no media in room %s", r.id)
+	}
 	spare := r.hub.limits.SpareLegs
 	if spare > 0 && me.legs >= len(r.seats)+spare && r.legs[legName{me.User, st}] == nil {
 		return over(Legs, "too many connections of one member")
@@ -163,7 +167,9 @@ func (r *room) trickle(me *seat, c Trickle) (Result, error) {
 		}
 		me.candidates--
 	}
-	r.media.Trickle(me.User, c.Stream, c.Candidate)
+	if r.media != nil {
+		r.media.Trickle(me.User, c.Stream, c.Candidate)
+	}
 	return Done{}, nil
 }
 

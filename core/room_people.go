@@ -7,6 +7,8 @@ import (
 
 func (r *room) join(c Join, p *person) (Result, error) {
 	switch u := p.key.user; {
+	case r.byUser[u] != nil && r.byUser[u].isAway():
+		return r.resume(r.byUser[u], c, p)
 	case r.byUser[u] != nil:
 		return nil, Errorf(AlreadyJoined, "%s is in room %s already", u, r.id)
 	case r.capacity > 0 && len(r.seats) >= r.capacity:
@@ -23,10 +25,15 @@ func (r *room) join(c Join, p *person) (Result, error) {
 	r.seats = append(r.seats, me)
 	r.byUser[me.User] = me
 	r.tellOthers(me, MemberJoined{r.id, r.member(me)})
+	r.greet(me)
+	return Joined{r.state()}, nil
+}
+
+// greet tells a newcomer what the state of the room does not say.
+func (r *room) greet(me *seat) {
 	if feeds := r.feedsNewTo(me); len(feeds) > 0 {
 		r.tell(me, FeedsAdded{r.id, feeds})
 	}
-	return Joined{r.state()}, nil
 }
 
 func (r *room) state() RoomState {

@@ -66,7 +66,7 @@ func newTable(t *testing.T, c Open, people ...UserID) *table {
 
 func (tb *table) person(u UserID) *person {
 	if tb.people[u] == nil {
-		p, err := tb.hub.claim(tb.Context(), Grant{User: u}, newPerson(Grant{User: u}, Credentials{}, NewOutbox(1000, func(error) {})), Refuse)
+		p, err := tb.hub.claim(tb.Context(), Grant{User: u}, newPerson(Grant{User: u}, Credentials{}, 0, NewOutbox(1000, func(error) {})), Refuse)
 		if err != nil {
 			tb.Fatal(err)
 		}

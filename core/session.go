@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 )
 
 // Session is one client's place in the house. Its methods are called from one
@@ -83,6 +84,21 @@ func (s *Session) User() UserID {
 	return s.me.key.user
 }
 
+func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
+
+// Lose goes offline as Close does, but that the seats are kept for the grace time
+// that the client has: its connection was lost, and it may come back.
+func (s *Session) Lose() {
+	if s.me != nil && s.me.grace > 0 {
+		for _, r := range s.rooms {
+			// A room that has ended is left already.
+			_, _ = r.send(context.Background(), message{hold: s.me, grace: s.me.grace})
+		}
+		s.rooms = nil
+	}
+	s.Close()
+}
+
 // Close leaves all rooms and goes offline.
 func (s *Session) Close() {
 	s.leaveAll(context.Background())
@@ -104,9 +120,9 @@ func (s *Session) observe(cmd Command, err error) {
 }
 
 func (s *Session) hello(ctx context.Context, c Hello) (Result, error) {
-	g, err := s.identify(ctx, c.Cred, c.Online)
+	g, err := s.identify(ctx, c.Cred, c.Online, seconds(c.Grace))
 	for tries := 1; c.Cred.User == "" && isTaken(err) && tries < idTries; tries++ {
-		g, err = s.identify(ctx, c.Cred, c.Online)
+		g, err = s.identify(ctx, c.Cred, c.Online, seconds(c.Grace))
 	}
 	if err != nil {
 		return nil, err
@@ -123,7 +139,7 @@ func isTaken(err error) bool {
 
 // identify has the house check who the client is, and makes this session the one
 // that speaks for them. A session that was somebody else stops being them.
-func (s *Session) identify(ctx context.Context, c Credentials, o Online) (Grant, error) {
+func (s *Session) identify(ctx context.Context, c Credentials, o Online, grace time.Duration) (Grant, error) {
 	if s.refused.tooMany(s.hub.limits.Misses) {
 		return Grant{}, errMisses()
 	}
@@ -142,7 +158,7 @@ func (s *Session) identify(ctx context.Context, c Credentials, o Online) (Grant,
 	if c.User == "" {
 		o = Refuse // the house chose who the client is, and takes nobody's place
 	}
-	me, err := s.hub.claim(ctx, g, newPerson(g, c, s.out), o)
+	me, err := s.hub.claim(ctx, g, newPerson(g, c, grace, s.out), o)
 	if err != nil {
 		return g, err
 	}
@@ -155,7 +171,7 @@ func (s *Session) join(ctx context.Context, ref Ref, c Join) error {
 	if c.Cred != nil {
 		cred := *c.Cred
 		cred.Room = c.Room
-		if _, err := s.identify(ctx, cred, c.Online); err != nil {
+		if _, err := s.identify(ctx, cred, c.Online, seconds(c.Grace)); err != nil {
 			return err
 		}
 	}

@@ -119,7 +119,11 @@ func Serve(ctx context.Context, c Conn, hub *core.Hub, d protocol.Dialect, o Opt
 	}()
 	cut(guard(p.log, func() error { return p.read(ctx) }))
 	user := p.session.User()
-	p.session.Close()
+	if lost(context.Cause(ctx)) {
+		p.session.Lose()
+	} else {
+		p.session.Close()
+	}
 	<-wrote
 
 	cause := context.Cause(ctx)
@@ -128,6 +132,12 @@ func Serve(ctx context.Context, c Conn, hub *core.Hub, d protocol.Dialect, o Opt
 		"frames_in", p.framesIn, "frames_out", p.framesOut, "bad_frames", p.badFrames,
 		"reason", Reason(cause), "cause", clip(cause.Error()))
 	return cause
+}
+
+// lost reports whether a connection ended against its client's will, as far as can be
+// told: the client may come back.
+func lost(cause error) bool {
+	return errors.Is(cause, ErrLost) || errors.Is(cause, ErrSilent) || errors.Is(cause, ErrStalled)
 }
 
 // guard runs a part of a connection. A bug in it ends the connection, not the

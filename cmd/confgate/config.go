@@ -32,6 +32,7 @@ type config struct {
 	mediaIPs  []netip.Addr
 
 	roomLimit int
+	idGrace   time.Duration
 	idTenant  string // empty: the only one
 	jwt       jwtConfig
 	rooms     auth.RoomsConfig
@@ -90,6 +91,7 @@ func newFlags(c *config) *flag.FlagSet {
 		list(&c.mediaIPs, parseIP))
 
 	fs.IntVar(&c.roomLimit, "id-room-limit", 25, "most `people` in a room; 0: no limit")
+	fs.DurationVar(&c.idGrace, "id-grace", 0, "`time` that a seat outlives a lost connection")
 	fs.StringVar(&c.idTenant, "id-tenant", "", "`cpCode` whose rooms id clients enter; none: one for all")
 	tokenFlags(fs, &c.jwt)
 	roomsFlags(fs, &c.rooms)
@@ -147,10 +149,22 @@ func eventopFlags(fs *flag.FlagSet, k *eventop.Knobs) {
 	fs.BoolVar(&k.NotifyDestroy, "eventop-notify-destroy", false, "tell members when their room is destroyed")
 	fs.BoolVar(&k.AnyHost, "eventop-any-host", false, "every member may do what is the host's")
 	fs.IntVar(&k.Capacity, "eventop-capacity", 0, "most `people` in a room by default; 0: no limit")
+	fs.Func("eventop-grace", "`time` that seats outlive a lost connection (default 0s)",
+		func(text string) error {
+			d, err := time.ParseDuration(text)
+			if err == nil && d < 0 {
+				err = errors.New("must not be less than 0")
+			}
+			k.Grace = wholeSeconds(d)
+			return err
+		})
 	fs.IntVar(&k.MaxMessage, "eventop-max-message", 10<<20, "most `bytes` of a message")
 	fs.Func("eventop-deny", "`what` needs the host's permit: draw, chat, … (repeatable)",
 		func(text string) error { return deny(&k.Deny, text) })
 }
+
+// wholeSeconds rounds up what there is of a second.
+func wholeSeconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
 
 // deny takes away each of a comma-separated list of permits.
 func deny(p *core.Permits, text string) error {
@@ -175,12 +189,12 @@ var settingGroups = []struct {
 	{"Mode", []string{"dev", "dev-remote", "config"}},
 	{"Clients", []string{"listen", "allow-origin", "admin-listen", "node-id", "drain"}},
 	{"Media", []string{"media-port", "media-ip"}},
-	{"Dialect id", []string{"id-room-limit", "id-tenant"}},
+	{"Dialect id", []string{"id-room-limit", "id-grace", "id-tenant"}},
 	{"Tokens of the id dialect", []string{"id-jwt-secret", "id-jwt-secret-file", "id-jwt-secret-encoding", "id-jwt-key-file", "id-jwks-url", "id-jwks-refresh",
 		"id-jwt-match-user", "id-jwt-user-claim", "id-jwt-issuer", "id-jwt-audience", "id-jwt-leeway", "id-jwt-rooms-claim"}},
 	{"Rooms of the id dialect", []string{"id-rooms-url", "id-rooms-timeout", "id-rooms-ttl", "id-rooms-outage"}},
 	{"Who may come in", []string{"tenants-file", "auth-failures", "auth-tenant-failures", "auth-window"}},
-	{"Dialect eventOp", []string{"eventop-sdp-delivery", "eventop-only-with-reqid", "eventop-presence-drawing", "eventop-no-subscribed", "eventop-notify-destroy", "eventop-any-host", "eventop-capacity", "eventop-max-message", "eventop-deny"}},
+	{"Dialect eventOp", []string{"eventop-sdp-delivery", "eventop-only-with-reqid", "eventop-presence-drawing", "eventop-no-subscribed", "eventop-notify-destroy", "eventop-any-host", "eventop-capacity", "eventop-grace", "eventop-max-message", "eventop-deny"}},
 	{"Rooms (limits: 0 is none)", append([]string{"room-ids"}, houseLimits...)},
 	{"Log", []string{"log-format", "log-level"}},
 }
@@ -237,6 +251,9 @@ func (c config) check() error {
 	}
 	if c.eventop.Capacity < 0 {
 		fail("--eventop-capacity: %d is less than 0", c.eventop.Capacity)
+	}
+	if c.idGrace < 0 {
+		fail("--id-grace: %v is less than 0", c.idGrace)
 	}
 	if c.drain < 0 {
 		fail("--drain: %v is less than 0", c.drain)

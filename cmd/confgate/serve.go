@@ -24,7 +24,7 @@ import (
 
 // doors are the ways in. A door's path is kept for ever: clients have it built in.
 func doors(c config) []transport.Door {
-	id, op := idv1.New(c.roomLimit), eventop.New(c.eventop)
+	id, op := idv1.WithGrace(c.roomLimit, wholeSeconds(c.idGrace)), eventop.New(c.eventop)
 	socketIO := transport.SocketIO{
 		Event: "knowledgetalk", Namespaces: []string{"/", "/SignalServer"},
 		Client: examples.SocketIOClient(), NodeID: c.nodeID,

@@ -32,6 +32,9 @@ type Knobs struct {
 	// Capacity is the most members of a room that was made without saying; 0: as
 	// the house is configured.
 	Capacity int
+	// Grace is for how many seconds the seats of a client whose connection was lost
+	// are kept.
+	Grace int
 	// MaxMessage is the longest message a client may send, in bytes; 0: 10 MiB,
 	// since canvases travel as data URLs.
 	MaxMessage int

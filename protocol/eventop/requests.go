@@ -14,7 +14,7 @@ const anonymous = "익명"
 // document.
 func requests(k Knobs) map[string]protocol.Decoder {
 	ops := map[string]protocol.Decoder{
-		"register":        protocol.On(register),
+		"register":        protocol.On(register(k)),
 		"createRoom":      protocol.On(createRoom(k, core.Mesh)),
 		"createVideoRoom": protocol.On(createRoom(k, core.SFU)),
 		"destroyRoom":     inRoom(func(r core.RoomID) core.Command { return core.Close{Room: r} }),
@@ -65,24 +65,29 @@ func share(c core.Content) protocol.Decoder {
 	return inRoom(func(r core.RoomID) core.Command { return core.Share{Room: r, Content: c} })
 }
 
-func register(f struct {
+// registration is what register is given.
+type registration struct {
 	Tenant protocol.Text `json:"cpCode"`
 	Key    protocol.Text `json:"authKey"`
 	User   protocol.Text `json:"userId"`
 	Name   protocol.Text `json:"name"`
 	Device protocol.Text `json:"device"`
 	Forced protocol.Flag `json:"forced"`
-}) (core.Command, error) {
-	if err := protocol.Need("cpCode", f.Tenant, "authKey", f.Key); err != nil {
-		return nil, err
+}
+
+func register(k Knobs) func(registration) (core.Command, error) {
+	return func(f registration) (core.Command, error) {
+		if err := protocol.Need("cpCode", f.Tenant, "authKey", f.Key); err != nil {
+			return nil, err
+		}
+		online := core.Reclaim
+		if f.Forced.Or(false) {
+			online = core.Cut
+		}
+		return core.Hello{Online: online, Grace: k.Grace, Cred: core.Credentials{
+			Tenant: string(f.Tenant), Key: string(f.Key), User: core.UserID(f.User), Name: string(f.Name), Device: string(f.Device),
+		}}, checkID("userId", f.User)
 	}
-	online := core.Reclaim
-	if f.Forced.Or(false) {
-		online = core.Cut
-	}
-	return core.Hello{Online: online, Cred: core.Credentials{
-		Tenant: string(f.Tenant), Key: string(f.Key), User: core.UserID(f.User), Name: string(f.Name), Device: string(f.Device),
-	}}, checkID("userId", f.User)
 }
 
 // createRoom is an operation for each mode: the kind of a room is fixed when it is

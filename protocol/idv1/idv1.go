@@ -10,8 +10,12 @@ import (
 
 // New makes the dialect. A room made by one of its clients holds at most roomLimit
 // members; 0: as many as the house allows.
-func New(roomLimit int) protocol.Dialect {
-	return protocol.Dialect{Name: "id", Codec: &codec{requests: requests(roomLimit)}}
+func New(roomLimit int) protocol.Dialect { return WithGrace(roomLimit, 0) }
+
+// WithGrace makes the dialect as New does. The seat of a client whose connection was
+// lost is kept for so many seconds.
+func WithGrace(roomLimit, grace int) protocol.Dialect {
+	return protocol.Dialect{Name: "id", Codec: &codec{requests: requests(roomLimit, grace)}}
 }
 
 // codec implements protocol.Codec. It is read only once made.

@@ -267,7 +267,8 @@ var deeds = []deed{
 	id(5, "audioStateFrom", func(s step) []string { return []string{"audio", onOff(s)} }),
 
 	{6, "(gone)", func(s step) string { return speakers[s.Who] + " > (gone)" }},
-	{4, "(quiet)", func(s step) string { return speakers[s.Who] + " > (quiet)" }},
+	{1, "(wait)", func(step) string { return "house > (wait 11s)" }},
+	{8, "(quiet)", func(s step) string { return speakers[s.Who] + " > (quiet)" }},
 	{1, "(drain)", func(s step) string {
 		if s.Some > 3 {
 			return ""
@@ -412,6 +413,8 @@ func (m *model) play(line string) {
 		w.conn(name).quiet = true
 	case act == "drain":
 		w.drain = true
+	case strings.HasPrefix(act, "wait "):
+		w.passTime()
 	case act == "media waits":
 		w.waits = true
 	case strings.HasSuffix(act, " talks"):

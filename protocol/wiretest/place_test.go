@@ -18,7 +18,7 @@ func (r *place) named(u core.UserID) *chair {
 
 func (r *place) of(c *conn) *chair {
 	for _, s := range r.seats {
-		if s.conn == c {
+		if s.conn == c && !s.away {
 			return s
 		}
 	}

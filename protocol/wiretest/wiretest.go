@@ -8,6 +8,7 @@
 // own: "ann/eventop > {…}". Besides frames a person can do
 //
 //	ann > (gone)             the client closes its connection
+//	ann > (lost)             the connection breaks
 //	ann > (quiet)            it has missed a sign of life
 //	house > (drain)          the house takes no new calls
 //	house > (wait 10s)       time passes
@@ -195,10 +196,10 @@ func (st *stage) play(line string) {
 // act does what is no frame.
 func (st *stage) act(name, what string) {
 	switch what {
-	case "gone":
+	case "gone", "lost":
 		p := st.person(name)
 		delete(st.people, name)
-		p.end <- transport.ErrLeft
+		p.end <- map[string]error{"gone": transport.ErrLeft, "lost": transport.ErrLost}[what]
 	case "quiet":
 		st.person(name).quiet(true)
 	case "drain":

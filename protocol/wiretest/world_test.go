@@ -58,6 +58,7 @@ type place struct {
 type chair struct {
 	core.Member
 	conn *conn
+	away bool // conn was lost; whoever is the same person may take the chair
 }
 
 // link is a media connection.
@@ -166,13 +167,62 @@ func (w *world) identify(c *conn, cred core.Credentials, o core.Online) (core.Us
 	}
 	w.users[user] = c
 	c.user, c.proof = user, proof
-	if old != nil {
+	switch {
+	case old == nil:
+	case o == core.Reclaim:
+		old.ended = true
+		w.hold(old)
+	default:
 		w.evict(old)
-		if o != core.Displace {
-			old.ended = true
-		}
+		old.ended = o != core.Displace
 	}
 	return user, ""
+}
+
+// hold keeps the chairs of a connection whose place another has taken. What it
+// receives ends.
+func (w *world) hold(c *conn) {
+	for _, r := range c.in {
+		s := r.of(c)
+		if s == nil {
+			continue
+		}
+		s.away = true
+		for _, l := range slices.Clone(r.links) {
+			if up := l.stream.User == s.User; l.owner == s && (!up || l.ref != nil) {
+				w.cutLinks(r, func(o *link) bool { return o == l })
+				if up {
+					w.dropFeed(r, l.stream)
+				}
+			}
+		}
+		w.flush()
+	}
+}
+
+// passTime lets time pass, until nobody waits for those who are away.
+func (w *world) passTime() {
+	for _, r := range w.rooms {
+		for _, s := range slices.Clone(r.seats) {
+			if s.away {
+				w.loose = true
+				w.leave(r, s)
+				w.flush()
+			}
+		}
+	}
+}
+
+// resume gives somebody their chair back.
+func (w *world) resume(r *place, s *chair, c *conn, as core.Profile) {
+	was := s.Member
+	s.conn, s.away = c, false
+	s.Name, s.Device, s.Video, s.Audio = cmp.Or(as.Name, s.Name), cmp.Or(as.Device, s.Device), as.Video, as.Audio
+	r.seats = append(slices.DeleteFunc(r.seats, func(o *chair) bool { return o == s }), s)
+	changed := core.Changed{Name: s.Name != was.Name, Video: s.Video != was.Video, Audio: s.Audio != was.Audio}
+	if changed != (core.Changed{}) {
+		w.others(r, s, core.MemberEdited{Room: r.Room, Member: r.member(s), Changed: changed})
+	}
 }
 
 // evict takes a connection out of all its rooms. It does not know yet.
@@ -238,9 +288,17 @@ func (w *world) join(c *conn, ref core.Ref, cmd core.Join) core.Code {
 		r = w.open(c.user, made, nil)
 		r.used = true
 	}
+	away := r.named(c.user)
 	switch {
-	case r.named(c.user) != nil:
+	case away != nil && !away.away:
 		return core.AlreadyJoined
+	case away != nil && w.users[c.user] == c:
+		cmd.As.Name, cmd.As.Device = cmp.Or(cmd.As.Name, c.shows.Name), cmp.Or(cmd.As.Device, c.shows.Device)
+		w.resume(r, away, c, cmd.As)
+		w.greet(c, r, ref)
+		return ""
+	case away != nil:
+		return core.UserOnline
 	case r.Capacity > 0 && len(r.seats) >= r.Capacity:
 		return core.RoomFull
 	case w.users[c.user] != c:
@@ -252,20 +310,27 @@ func (w *world) join(c *conn, ref core.Ref, cmd core.Join) core.Code {
 		Community: cmd.As.Community, Video: cmd.As.Video, Audio: cmd.As.Audio, May: core.AllPermits,
 	}}
 	r.seats, r.used = append(r.seats, s), true
+	w.others(r, s, core.MemberJoined{Room: r.Room, Member: r.member(s)})
+	w.greet(c, r, ref)
+	return ""
+}
+
+// greet replies to who has joined.
+func (w *world) greet(c *conn, r *place, ref core.Ref) {
 	if !slices.Contains(c.in, r) {
 		c.in = append(c.in, r)
 	}
 	w.reply(c, ref, core.Joined{State: r.state()}, "")
-	w.others(r, s, core.MemberJoined{Room: r.Room, Member: r.member(s)})
 	var feeds []core.Feed
 	for _, f := range r.feeds {
-		feeds = append(feeds, core.Feed{Member: r.member(r.named(f.User)), Source: f.Source})
+		if f.User != c.user {
+			feeds = append(feeds, core.Feed{Member: r.member(r.named(f.User)), Source: f.Source})
+		}
 	}
 	if feeds != nil {
 		w.tell(c, core.FeedsAdded{Room: r.Room, Feeds: feeds})
 	}
 	w.flush()
-	return ""
 }
 
 func (w *world) open(host core.UserID, o core.Open, main *place) *place {
