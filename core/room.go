@@ -42,6 +42,7 @@ type room struct {
 	legs     map[legName]*leg
 	lastLeg  uint64
 	sharing  *Sharing
+	talking  map[UserID]bool
 	groups   []RoomID
 	news     []news // waits until the reply is out
 }
@@ -100,7 +101,7 @@ func newRoom(h *Hub, maker personKey, host UserID, c Open, main *room) *room {
 		hub: h, tenant: maker.tenant, maker: maker, id: c.Room, mode: c.Mode, keep: c.Keep, deny: c.Deny, anyHost: c.AnyHost, main: main, created: time.Now(),
 		in: make(chan message), life: life, end: end,
 		title: h.limits.name(c.Title), capacity: c.Capacity, speaking: c.Speaking, host: host,
-		byUser: make(map[UserID]*seat), legs: make(map[legName]*leg),
+		byUser: make(map[UserID]*seat), legs: make(map[legName]*leg), talking: make(map[UserID]bool),
 	}
 	if r.capacity == 0 {
 		r.capacity = h.capacity

@@ -201,8 +201,18 @@ func (r *room) heard(e MediaEvent) {
 		}
 	case Talked:
 		if r.byUser[e.User] != nil {
+			r.talks(e.User, e.On)
 			r.tellOthers(nil, Speaking{r.id, e.User, e.On})
 		}
+	}
+}
+
+// talks keeps who talks, for newcomers.
+func (r *room) talks(u UserID, on bool) {
+	if on {
+		r.talking[u] = true
+	} else {
+		delete(r.talking, u)
 	}
 }
 

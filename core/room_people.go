@@ -34,6 +34,11 @@ func (r *room) greet(me *seat) {
 	if feeds := r.feedsNewTo(me); len(feeds) > 0 {
 		r.tell(me, FeedsAdded{r.id, feeds})
 	}
+	for _, s := range r.seats {
+		if s != me && r.talking[s.User] {
+			r.tell(me, Speaking{r.id, s.User, true})
+		}
+	}
 }
 
 func (r *room) state() RoomState {
@@ -58,6 +63,7 @@ func (r *room) leave(s *seat) {
 	}
 	r.seats = slices.DeleteFunc(r.seats, func(o *seat) bool { return o == s })
 	delete(r.byUser, s.User)
+	delete(r.talking, s.User)
 	r.dropLegs(func(l Leg) bool { return l.Owner == s.User || l.Stream.User == s.User })
 	r.feeds = slices.DeleteFunc(r.feeds, func(f Stream) bool { return f.User == s.User })
 	r.tellOthers(s, MemberLeft{r.id, s.User})

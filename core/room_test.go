@@ -401,4 +401,10 @@ func TestSpeakingIsToldToAll(t *testing.T) {
 	tb := newTable(t, Open{Speaking: true}, "ann", "ben")
 	tb.tells(Talked{User: "ann", On: true})
 	tb.hears("ann: Speaking", "ben: Speaking")
+	tb.ok("cay", Join{})
+	tb.hears("ann: MemberJoined", "ben: MemberJoined", "cay: Joined", "cay: Speaking")
+	tb.tells(Talked{User: "ann"})
+	tb.heard()
+	tb.ok("dan", Join{})
+	tb.hears("ann: MemberJoined", "ben: MemberJoined", "cay: MemberJoined", "dan: Joined")
 }

@@ -279,7 +279,9 @@ var deeds = []deed{
 		verb := []string{"agrees", "agrees", "connects", "connects", "refuses", "fails"}[s.Some%6]
 		return fmt.Sprintf("%s > (leg %d %s)", roomIDs[s.Room], 1+s.Some/6, verb)
 	}},
-	{3, "(talks)", func(s step) string { return fmt.Sprintf("%s > (%s talks)", roomIDs[s.Room], users[s.User]) }},
+	{3, "(talks)", func(s step) string {
+		return fmt.Sprintf("%s > (%s %s)", roomIDs[s.Room], users[s.User], []string{"talks", "is silent"}[s.Some%2])
+	}},
 }
 
 // line gives a step as a line of a script.
@@ -383,7 +385,7 @@ func (m *model) canPlay(line string) bool {
 	switch {
 	case what == "(gone)" || what == "(quiet)":
 		return m.people[name] != nil
-	case strings.HasSuffix(what, " talks)"):
+	case strings.HasSuffix(what, " talks)"), strings.HasSuffix(what, " is silent)"):
 		return m.world.last[core.RoomID(name)] != nil
 	case strings.HasPrefix(what, "(leg "):
 		r := m.world.last[core.RoomID(name)]
@@ -417,9 +419,9 @@ func (m *model) play(line string) {
 		w.passTime()
 	case act == "media waits":
 		w.waits = true
-	case strings.HasSuffix(act, " talks"):
-		r := w.last[core.RoomID(name)]
-		w.talks(r, core.UserID(strings.TrimSuffix(act, " talks")), true)
+	case strings.HasSuffix(act, " talks"), strings.HasSuffix(act, " is silent"):
+		user, how, _ := strings.Cut(act, " ")
+		w.talks(w.last[core.RoomID(name)], core.UserID(user), how == "talks")
 	default:
 		var (
 			n    uint64

@@ -497,7 +497,8 @@ func (w *world) settles(r *place, l *link, d due) {
 
 // talks has media tell who speaks.
 func (w *world) talks(r *place, u core.UserID, on bool) {
-	if r.named(u) != nil {
+	if s := r.named(u); s != nil {
+		s.says = on
 		w.others(r, nil, core.Speaking{Room: r.Room, User: u, On: on})
 	}
 	w.flush()

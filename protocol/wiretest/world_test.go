@@ -58,6 +58,7 @@ type place struct {
 type chair struct {
 	core.Member
 	conn *conn
+	says bool // speaks now
 	away bool // conn was lost; whoever is the same person may take the chair
 }
 
@@ -329,6 +330,11 @@ func (w *world) greet(c *conn, r *place, ref core.Ref) {
 	}
 	if feeds != nil {
 		w.tell(c, core.FeedsAdded{Room: r.Room, Feeds: feeds})
+	}
+	for _, s := range r.seats {
+		if s.says && s.conn != c {
+			w.tell(c, core.Speaking{Room: r.Room, User: s.User, On: true})
+		}
 	}
 	w.flush()
 }
