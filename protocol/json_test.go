@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -26,7 +27,25 @@ func TestCheckRefusesWhatOthersMightReadDifferently(t *testing.T) {
 		"bad UTF-8": "{\"a\":\"\xff\"}", "bad UTF-8 name": "{\"\xc0\x80\":1}", "lone surrogate": `{"a":"\ud800"}`,
 		"control": "{\"a\":\"\x01\"}", "NaN": `{"a":NaN}`, "infinity": `{"a":Infinity}`, "leading zero": `{"a":01}`,
 		"hex": `{"a":0x1}`, "BOM": "\ufeff{}", "NUL": "{}\x00",
-		"too deep": deep(maxDepth + 1), "much too deep": deep(20000), "too wide": wide(maxMembers + 1), "too long": long(maxElements + 1),
+		"bool": "true", "close": "}", "colon": "{:}", "name alone": `{"a"}`, "no value": `{"a":}`, "no name": `{1:2}`,
+		"null name": `{null:1}`, "two colons": `{"a"::1}`, "no comma": `{"a":1 "b":2}`, "two commas": `{"a":1,,"b":2}`,
+		"first comma": `{,"a":1}`, "array comma": `{"a":[1,]}`, "array hole": `{"a":[,1]}`, "wrong bracket": `{"a":[1}`,
+		"wrong brace": `{"a":{]}`, "open array": `{"a":[`, "open string": `{"a":"`, "open name": `{"a`, "open escape": `{"a":"\`,
+		"twice, deep": `{"x":{"y":{"a":1,"a":1}}}`, "twice, a name escaped in part": `{"user":1,"us\u0065r":2}`,
+		"twice, a thousand apart": `{"a":1,"b":[` + strings.Repeat("0,", 1000) + `0],"a":2}`,
+		"twice, empty":            `{"":1,"":2}`, "twice, beyond ASCII": "{\"\u00e9\":1,\"\\u00e9\":2}",
+		"surrogates turned": `{"a":"\udc00\ud800"}`, "low surrogate": `{"a":"\udc00"}`, "surrogate then text": `{"a":"\ud800x"}`,
+		"surrogate name": `{"\ud800":1}`, "surrogate in UTF-8": "{\"a\":\"\xed\xa0\x80\"}", "overlong": "{\"a\":\"\xc0\xaf\"}",
+		"beyond Unicode": "{\"a\":\"\xf4\x90\x80\x80\"}", "cut UTF-8": "{\"a\":\"\xe2\x82\"}", "bad escape": `{"a":"\x41"}`,
+		"short escape": `{"a":"\u12"}`, "hex escape": `{"a":"\u00g0"}`, "raw newline": "{\"a\":\"\n\"}", "raw tab": "{\"a\":\"\t\"}",
+		"raw NUL": "{\"a\":\"\x00\"}", "minus": `{"a":-}`, "plus": `{"a":+1}`, "point": `{"a":.5}`, "point last": `{"a":1.}`,
+		"exponent": `{"a":1e}`, "minus infinity": `{"a":-Infinity}`, "minus NaN": `{"a":-NaN}`, "undefined": `{"a":undefined}`,
+		"True": `{"a":True}`, "nul": `{"a":nul}`, "truee": `{"a":truee}`, "underscore": `{"a":1_000}`, "line comment": "{}//x",
+		"form feed": "{\f}", "no-break space": "{\u00a0}", "separator": "{\u2028}", "array after": "{}[]", "comma after": "{},",
+		"deep arrays":      `{"a":` + strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth) + "}",
+		"unfinished depth": strings.Repeat(`{"a":[`, 5000), "wide within": `{"x":[` + wide(maxMembers+1) + "]}",
+		"long within": `{"x":{"y":` + long(maxElements+1) + "}}",
+		"too deep":    deep(maxDepth + 1), "much too deep": deep(20000), "too wide": wide(maxMembers + 1), "too long": long(maxElements + 1),
 	} {
 		if err := Check([]byte(frame)); err == nil || core.AsError(err).Code != core.Malformed {
 			t.Errorf("%s: %v", name, err)
@@ -38,6 +57,34 @@ func TestCheckRefusesWhatOthersMightReadDifferently(t *testing.T) {
 	} {
 		if err := Check([]byte(frame)); err != nil {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestCheckCostsLittle: a frame costs a small multiple of its size, however it is
+// made.
+func TestCheckCostsLittle(t *testing.T) {
+	const size = 1 << 16
+	for name, frame := range map[string]string{
+		"objects":   `{"a":[` + strings.Repeat("{},", 4000) + "{}]}",
+		"members":   `{"a":[` + strings.Repeat(`{"a":1,"b":2},`, 4000) + "{}]}",
+		"depth":     strings.Repeat(`{"a":`, size/5),
+		"elements":  `{"a":[` + strings.Repeat("0,", size/2),
+		"a string":  `{"a":"` + strings.Repeat("x", size) + `"}`,
+		"escapes":   `{"a":"` + strings.Repeat(`\u0041`, size/6) + `"}`,
+		"a name":    `{"` + strings.Repeat("x", size) + `":1}`,
+		"a number":  `{"a":` + strings.Repeat("9", size) + `}`,
+		"backslash": `{"a":"` + strings.Repeat(`\\`, size/2) + `"}`,
+	} {
+		const rounds = 10
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range rounds {
+			_ = Check([]byte(frame)) // what it says is other tests' business
+		}
+		runtime.ReadMemStats(&after)
+		if got, most := (after.TotalAlloc-before.TotalAlloc)/rounds, uint64(20*len(frame)); got > most {
+			t.Errorf("%s: %d bytes for a frame of %d", name, got, len(frame))
 		}
 	}
 }
