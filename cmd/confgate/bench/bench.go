@@ -5,8 +5,6 @@ package bench
 
 import (
 	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"strings"
@@ -19,17 +17,16 @@ const (
 	exitUsage  = 2
 )
 
-// scenario plays one kind of load with the arguments that follow its name.
-type scenario struct {
+// programme holds the scenarios. Each reads the arguments that follow its name; usage
+// and complaints go to w.
+var programme = []struct {
 	name, about string
-	main        func(ctx context.Context, args []string, stdout, stderr io.Writer) int
-}
-
-func scenarios() []scenario {
-	return []scenario{
-		{"room", "everybody in one room receives everybody else", mainRoom},
-		{"broadcast", "one sends to many", mainBroadcast},
-	}
+	parse       func(args []string, w io.Writer) (options, error)
+}{
+	{"room", "everybody in one room receives everybody else", parseRoom},
+	{"broadcast", "one sends to many", parseBroadcast},
+	{"churn", "people come, meet and go, all the time", parseChurn},
+	{"signal", "people sit there, idle or busy, without media", parseSignal},
 }
 
 // Main plays the scenario that args begins with and prints what came of it to stdout;
@@ -41,14 +38,15 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 {
 		name = args[0]
 	}
-	for _, s := range scenarios() {
+	for _, s := range programme {
 		if s.name == name {
-			return s.main(ctx, args[1:], stdout, stderr)
+			o, err := s.parse(args[1:], stderr)
+			return play(ctx, o, err, stdout, stderr)
 		}
 	}
 	usage := new(strings.Builder)
 	fmt.Fprintln(usage, "usage: confgate bench <scenario> [flags]")
-	for _, s := range scenarios() {
+	for _, s := range programme {
 		fmt.Fprintf(usage, "  %-10s %s\n", s.name, s.about)
 	}
 	fmt.Fprintln(usage, "confgate bench <scenario> --help tells its flags.")
@@ -58,41 +56,4 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprint(stderr, usage)
 	return exitUsage
-}
-
-// mainCall plays what parsing gave.
-func mainCall(ctx context.Context, o options, err error, stdout, stderr io.Writer) int {
-	if errors.Is(err, flag.ErrHelp) {
-		return exitOK
-	}
-	complain := func(what any) { fmt.Fprintf(stderr, "confgate bench %s: %v\n", o.scenario, what) }
-	if err != nil {
-		complain(err)
-		return exitUsage
-	}
-	c, err := newCall(o)
-	if err != nil {
-		complain(err)
-		return exitFailed
-	}
-	stop := showProgress(stderr, c)
-	rep, err := c.run(ctx)
-	stop()
-	if rep != nil {
-		write := rep.writeTable
-		if o.json {
-			write = rep.writeJSON
-		}
-		err = errors.Join(err, write(stdout))
-		for _, fault := range rep.Faults {
-			complain(fault)
-		}
-	}
-	if err != nil {
-		complain(err)
-	}
-	if err != nil || !rep.ok() {
-		return exitFailed
-	}
-	return exitOK
 }

@@ -1,21 +1,14 @@
 package bench
 
 import (
-	"context"
 	"errors"
 	"io"
 	"time"
 )
 
-// mainBroadcast plays the scenario in which one sends video to many.
-func mainBroadcast(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	o, err := parseBroadcast(args, stderr)
-	return mainCall(ctx, o, err, stdout, stderr)
-}
-
 const rtpHeader = 12 // bytes of one without extensions
 
-// parseBroadcast reads the arguments of `bench broadcast`.
+// parseBroadcast reads the arguments of `bench broadcast`, in which one sends video to many.
 func parseBroadcast(args []string, w io.Writer) (options, error) {
 	f := newFlags("broadcast", w)
 	subscribers := f.Int("subscribers", 100, "how `many` receive what one sends")
@@ -43,5 +36,6 @@ func parseBroadcast(args []string, w io.Writer) (options, error) {
 	}
 	f.load.size = *size - rtpHeader
 	f.members, f.senders = *subscribers+f.rooms, 1
+	f.open = newCall
 	return f.options, nil
 }

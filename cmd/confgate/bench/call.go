@@ -16,12 +16,10 @@ const (
 	drainLimit = 30 * time.Second      // for late packets in all
 	drainStep  = 50 * time.Millisecond // between looks at whether all came
 	leaveFor   = 20 * time.Second      // for all to say goodbye and close
-	settleFor  = 15 * time.Second      // for the gateway to be as it was before
 )
 
 var (
 	errNotWhole   = errors.New("not everybody hears and sees everybody")
-	errUnsettled  = errors.New("the gateway is not as it was before the run")
 	errIncomplete = errors.New("the run was broken off")
 )
 
@@ -41,7 +39,9 @@ type extent struct {
 	pairs int // of a sender and one who receives their media
 }
 
-func newCall(o options) (*call, error) {
+func newCall(o options) (scenario, error) { return openCall(o) }
+
+func openCall(o options) (*call, error) {
 	dials, err := findDialect(o.dialect)
 	if err != nil {
 		return nil, err
@@ -92,9 +92,16 @@ func (e extent) with(o options, others int, sends bool) extent {
 	return e
 }
 
-// run plays the scenario. There is a report even if things went wrong; the error
-// says that the run could not be played to its end.
-func (r *call) run(ctx context.Context) (*report, error) {
+func (r *call) run(ctx context.Context) (result, error) {
+	rep, err := r.report(ctx)
+	if rep == nil {
+		return nil, err
+	}
+	return rep, err
+}
+
+// report plays the scenario.
+func (r *call) report(ctx context.Context) (*report, error) {
 	defer r.stage.close()
 	began, err := r.server.look(ctx)
 	if err != nil {
@@ -106,7 +113,7 @@ func (r *call) run(ctx context.Context) (*report, error) {
 	defer cancel()
 	r.leave(bye)
 	if err == nil {
-		err = r.settle(ctx, rep, began)
+		rep.Settled, err = r.server.settle(ctx, began, r.stage.board)
 	}
 	r.finish(rep)
 	if err != nil && ctx.Err() != nil {
@@ -325,51 +332,4 @@ func (r *call) repairs() repairs {
 }
 
 // leave lets everybody go at once.
-func (r *call) leave(ctx context.Context) {
-	var goodbyes sync.WaitGroup
-	for _, m := range r.crowd {
-		m.leaving.Store(true)
-	}
-	for _, m := range r.crowd {
-		goodbyes.Go(func() { m.leave(ctx) })
-	}
-	goodbyes.Wait()
-	r.stage.web.CloseIdleConnections() // they would count among the gateway's goroutines
-}
-
-// settle waits until the gateway is as it was before the run.
-func (r *call) settle(ctx context.Context, rep *report, began sight) error {
-	if r.options.admin == nil {
-		return nil
-	}
-	for deadline := r.stage.clock.now() + int64(settleFor); ; {
-		now, err := r.server.look(ctx)
-		if err != nil {
-			return err
-		}
-		left := now.leftover(began)
-		rep.Settled = new(len(left) == 0)
-		if len(left) == 0 {
-			return nil
-		}
-		if r.stage.clock.now() > deadline {
-			r.stage.board.fault("%v: %v", errUnsettled, left)
-			return nil
-		}
-		if err := pause(ctx, time.Second/4); err != nil {
-			return err
-		}
-	}
-}
-
-// pause waits for d.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
+func (r *call) leave(ctx context.Context) { r.stage.leave(ctx, r.crowd) }

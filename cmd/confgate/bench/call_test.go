@@ -20,8 +20,8 @@ func testOptions(gateway *url.URL) options {
 	}
 }
 
-// play runs a room of three against a test gateway for a short while.
-func play(t *testing.T, gateway *httptest.Server, change func(*options)) (*call, *report) {
+// hold runs a room of three against a test gateway for a short while.
+func hold(t *testing.T, gateway *httptest.Server, change func(*options)) (*call, *report) {
 	t.Helper()
 	u, err := url.Parse(gateway.URL)
 	if err != nil {
@@ -31,11 +31,11 @@ func play(t *testing.T, gateway *httptest.Server, change func(*options)) (*call,
 	if change != nil {
 		change(&o)
 	}
-	r, err := newCall(o)
+	r, err := openCall(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	rep, err := r.run(t.Context())
+	rep, err := r.report(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func TestRoom(t *testing.T) {
 	for name, rate := range map[string]float64{"one after another": 0, "at a rate": 100} {
 		t.Run(name, func(t *testing.T) {
 			_, gateway := newTestGateway(t, nothingLost)
-			_, rep := play(t, gateway, func(o *options) { o.joinRate = rate })
+			_, rep := hold(t, gateway, func(o *options) { o.joinRate = rate })
 			if !rep.ok() || rep.Members != 3 || rep.Legs != 9 || rep.Received == 0 || rep.Loss != 0 || rep.Duplicates != 0 {
 				t.Errorf("%+v", rep)
 			}
@@ -88,7 +88,7 @@ func TestRoomCountsLoss(t *testing.T) {
 		}
 		return lose
 	})
-	r, rep := play(t, server, nil)
+	r, rep := hold(t, server, nil)
 	gateway.mu.Lock()
 	defer gateway.mu.Unlock()
 	var want uint64
@@ -115,7 +115,7 @@ func TestRoomCountsOneReceiversLoss(t *testing.T) {
 		}
 		return s.kind == audio && s.sender == 1 && s.seq%3 == 0 && receiver == victim
 	})
-	_, rep := play(t, server, nil)
+	_, rep := hold(t, server, nil)
 	if rep.LostIn != 0 || rep.LostOut == 0 || rep.LostOut != rep.Expected-rep.Received {
 		t.Errorf("%+v", rep)
 	}
@@ -124,7 +124,7 @@ func TestRoomCountsOneReceiversLoss(t *testing.T) {
 // TestRoomRepairs: video packets that come when they are asked for again are not lost.
 func TestRoomRepairs(t *testing.T) {
 	_, server := newTestGateway(t, func(s stamp, _ string) bool { return s.kind == video && s.seq%7 == 3 })
-	_, rep := play(t, server, nil)
+	_, rep := hold(t, server, nil)
 	if !rep.ok() || rep.Missed == 0 || rep.Recovered == 0 {
 		t.Errorf("%+v", rep)
 	}
@@ -134,7 +134,7 @@ func TestRoomThatIsFull(t *testing.T) {
 	t.Parallel()
 	gateway, server := newTestGateway(t, nothingLost)
 	gateway.capacity = 2
-	_, rep := play(t, server, nil)
+	_, rep := hold(t, server, nil)
 	if rep.ok() || rep.Members != 2 || rep.Legs != 4 || rep.FaultCount != 1 || !strings.Contains(rep.Faults[0], "room is full") {
 		t.Errorf("%+v", rep)
 	}
@@ -151,14 +151,14 @@ func TestRoomBrokenOff(t *testing.T) {
 	for _, members := range []int{1, 3} {
 		o := testOptions(u)
 		o.duration = time.Hour
-		r, err := newCall(o)
+		r, err := openCall(o)
 		if err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		stopped := make(chan error)
 		go func() {
-			rep, err := r.run(ctx)
+			rep, err := r.report(ctx)
 			if rep.ok() {
 				t.Error("a run that was broken off is fine")
 			}
@@ -177,7 +177,7 @@ func TestRoomBrokenOff(t *testing.T) {
 func TestNobodyThere(t *testing.T) {
 	server := httptest.NewServer(nil)
 	server.Close()
-	_, rep := play(t, server, nil)
+	_, rep := hold(t, server, nil)
 	if rep.ok() || rep.Members != 0 || rep.FaultCount != 3 {
 		t.Errorf("%+v", rep)
 	}

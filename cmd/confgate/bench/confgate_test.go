@@ -1,7 +1,9 @@
 package bench
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"log/slog"
 	"net/http/httptest"
 	"net/netip"
@@ -22,11 +24,11 @@ func TestOnConfgate(t *testing.T) {
 	for dialect := range dialects() {
 		t.Run(dialect, func(t *testing.T) {
 			gateway := openConfgate(t)
-			_, rep := play(t, gateway, func(o *options) { o.dialect = dialect })
+			_, rep := hold(t, gateway, func(o *options) { o.dialect = dialect })
 			if !rep.ok() || rep.Members != 3 || rep.Legs != 9 {
 				t.Errorf("room: %+v", rep)
 			}
-			_, rep = play(t, gateway, func(o *options) {
+			_, rep = hold(t, gateway, func(o *options) {
 				o.scenario, o.dialect, o.members, o.rooms, o.senders = "broadcast", dialect, 6, 2, 1
 				o.load, o.joinRate = load{fps: 30, packets: 4, size: 1000, keyEvery: time.Hour}, 50
 			})
@@ -82,4 +84,47 @@ func (a alarm) LegFailed(_ core.RoomID, leg core.Leg, cause error) {
 }
 func (a alarm) Panicked(_ core.RoomID, reason any, stack []byte) {
 	a.t.Errorf("panic: %v\n%s", reason, stack)
+}
+
+// TestChurnOnConfgate: after people came and went, the real thing is as it was.
+func TestChurnOnConfgate(t *testing.T) {
+	gateway := openConfgate(t)
+	var stdout, stderr bytes.Buffer
+	args := []string{
+		"churn", "--url", gateway.URL, "--dialect", "mixed", "--rate", "20", "--stay", "0s", "--warm-up", "100ms", "--duration", "300ms", "--json",
+	}
+	if code := Main(t.Context(), args, &stdout, &stderr); code != exitOK {
+		t.Errorf("exit code %d\n%s", code, stderr.Bytes())
+	}
+	var rep churnReport
+	if err := json.Unmarshal(stdout.Bytes(), &rep); err != nil {
+		t.Fatal(err)
+	}
+	if rep.Joins != 6 || rep.JoinsWanted != 6 || rep.JoinToPicture.N == 0 {
+		t.Errorf("%s", stdout.Bytes())
+	}
+}
+
+// TestSignalOnConfgate: people who sit there are answered, and others hold a call.
+func TestSignalOnConfgate(t *testing.T) {
+	for dialect := range dialects() {
+		t.Run(dialect, func(t *testing.T) {
+			gateway := openConfgate(t)
+			var stdout, stderr bytes.Buffer
+			args := []string{
+				"signal", "--url", gateway.URL, "--dialect", dialect, "--sockets", "12", "--per-room", "5",
+				"--callers", "2", "--busy", "100", "--duration", "200ms", "--json",
+			}
+			if code := Main(t.Context(), args, &stdout, &stderr); code != exitOK {
+				t.Errorf("exit code %d\n%s%s", code, stdout.Bytes(), stderr.Bytes())
+			}
+			var rep signalReport
+			if err := json.Unmarshal(stdout.Bytes(), &rep); err != nil {
+				t.Fatal(err)
+			}
+			if rep.Sockets != 12 || rep.RoundTrip.N == 0 || rep.Unanswered != 0 || rep.CallAlone.JoinToFirst.N != 2 || rep.CallAmong.Lost != 0 {
+				t.Errorf("%s", stdout.Bytes())
+			}
+		})
+	}
 }

@@ -115,6 +115,11 @@ func (l *eventopLine) trickle(ctx context.Context, of string, c webrtc.ICECandid
 	return l.say(ctx, r)
 }
 
+// poke asks who is in the room.
+func (l *eventopLine) poke(ctx context.Context) error {
+	return l.say(ctx, eventopRequest{Op: "memberList", Room: l.room})
+}
+
 func (l *eventopLine) leave(ctx context.Context) error {
 	if err := l.say(ctx, eventopRequest{Op: "leaveRoom", Room: l.room}); err != nil {
 		l.hangUp()
@@ -201,6 +206,8 @@ func (m eventopMessage) granted(user string) (notice, error) {
 			return nil, errors.New("no offer")
 		}
 		return offered{m.Target, m.SDP.SDP}, nil
+	case "memberList":
+		return echoed{}, nil
 	case "candidate", "leaveRoom":
 		return nil, nil
 	default:
@@ -218,8 +225,8 @@ func (m eventopMessage) event() (notice, error) {
 		return nil, errUnknownMessage
 	}
 	switch m.Type {
-	case "join":
-		return nil, nil // publish follows
+	case "join", "editUserInfo":
+		return nil, nil // publish follows; somebody's camera is on
 	case "publish":
 		var n published
 		for _, f := range m.Feeds {

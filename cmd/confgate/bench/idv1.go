@@ -64,6 +64,15 @@ func (l *idLine) trickle(ctx context.Context, of string, c webrtc.ICECandidateIn
 	}{"onIceCandidate", of, idCandidate{c.Candidate, c.SDPMid, c.SDPMLineIndex, c.UsernameFragment}})
 }
 
+// poke says that the camera is on, which everybody in the room is told.
+func (l *idLine) poke(ctx context.Context) error {
+	return l.say(ctx, struct {
+		ID     string `json:"id"`
+		UserID string `json:"userId"`
+		Video  bool   `json:"video"`
+	}{"videoStateFrom", l.user, true})
+}
+
 func (l *idLine) leave(ctx context.Context) error {
 	err := l.say(ctx, struct {
 		ID string `json:"id"`
@@ -89,15 +98,15 @@ func (l *idLine) next(ctx context.Context) (notice, error) {
 		if err != nil {
 			return nil, err
 		}
-		if n, err := parseID(b); n != nil || err != nil {
+		if n, err := l.parse(b); n != nil || err != nil {
 			return n, err
 		}
 	}
 }
 
-// parseID reads one message; those that a bench has no use for are neither notice nor
+// parse reads one message; those that a bench has no use for are neither notice nor
 // error. What the dialect's clients would throw on is an error.
-func parseID(b []byte) (notice, error) {
+func (l *idLine) parse(b []byte) (notice, error) {
 	var m struct {
 		ID        string       `json:"id"`
 		UserID    string       `json:"userId"`
@@ -133,7 +142,12 @@ func parseID(b []byte) (notice, error) {
 		return found{m.UserID, webrtc.ICECandidateInit{
 			Candidate: m.Candidate.Candidate, SDPMid: m.Candidate.SDPMid, SDPMLineIndex: m.Candidate.SDPMLineIndex,
 		}}, nil
-	case "videoStateAnswer", "audioStateAnswer":
+	case "videoStateAnswer":
+		if m.UserID == l.user {
+			return echoed{}, nil
+		}
+		return nil, nil
+	case "audioStateAnswer":
 		return nil, nil
 	default:
 		return nil, fmt.Errorf("%w %.80q", errUnknownMessage, b)

@@ -9,6 +9,7 @@ import (
 )
 
 func TestParseID(t *testing.T) {
+	l := &idLine{user: "1"}
 	for message, want := range map[string]notice{
 		`{"id":"existingParticipants","members":[{"userId":"7","video":false,"audio":true},{"userId":"9"}]}`: entered{[]string{"7", "9"}, []string{"7", "9"}},
 		`{"id":"existingParticipants","members":[]}`:                                                         entered{},
@@ -20,14 +21,15 @@ func TestParseID(t *testing.T) {
 			"8", webrtc.ICECandidateInit{Candidate: "candidate:1", SDPMid: new("0"), SDPMLineIndex: new(uint16(0))},
 		},
 		`{"id":"videoStateAnswer","userId":"8","video":true}`: nil,
+		`{"id":"videoStateAnswer","userId":"1","video":true}`: echoed{},
 	} {
-		got, err := parseID([]byte(message))
+		got, err := l.parse([]byte(message))
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %+v, %v; want %+v", message, got, err, want)
 		}
 	}
 	for _, bad := range []string{`{`, `{"id":"error"}`, `{}`, `{"id":"iceCandidate","userId":"8"}`, `{"id":"participantLeft","userId":8}`} {
-		if got, err := parseID([]byte(bad)); err == nil {
+		if got, err := l.parse([]byte(bad)); err == nil {
 			t.Errorf("%s: %+v", bad, got)
 		}
 	}
@@ -61,6 +63,7 @@ func TestIDSays(t *testing.T) {
 			},
 			`["{\"id\":\"onIceCandidate\",\"userId\":\"7\",\"candidate\":{\"candidate\":\"candidate:1\",\"sdpMid\":\"0\",\"sdpMLineIndex\":0,\"usernameFragment\":\"u\"}}"]`,
 		},
+		{l.poke, `["{\"id\":\"videoStateFrom\",\"userId\":\"8\",\"video\":true}"]`},
 		{l.leave, `["{\"id\":\"leaveRoom\"}"]`},
 	} {
 		if err := c.say(t.Context()); err != nil {

@@ -14,13 +14,15 @@ import (
 )
 
 // line is one member's signalling connection, in whatever dialect. A line is used by
-// its member's goroutine; trickle may be called by others too.
+// its member's goroutine; trickle and poke may be called by others too.
 type line interface {
 	join(ctx context.Context, room string) error
 	// offer asks for a connection that carries the media of the user of: to the
 	// gateway when that is the member, else from it.
 	offer(ctx context.Context, of, sdp string) error
 	trickle(ctx context.Context, of string, c webrtc.ICECandidateInit) error
+	// poke says something to which the room has an answer, in order: echoed.
+	poke(ctx context.Context) error
 	// next gives what the gateway says next, passing over what no bench cares for.
 	next(ctx context.Context) (notice, error)
 	// leave says goodbye and hangs up.
@@ -71,6 +73,8 @@ type (
 		of        string
 		candidate webrtc.ICECandidateInit
 	}
+	// echoed: the answer to a poke.
+	echoed struct{}
 )
 
 func (entered) notice()   {}
@@ -80,6 +84,7 @@ func (departed) notice()  {}
 func (answered) notice()  {}
 func (offered) notice()   {}
 func (found) notice()     {}
+func (echoed) notice()    {}
 
 // errUnknownMessage: the gateway said what the dialect's clients do not understand.
 var errUnknownMessage = errors.New("unknown message")

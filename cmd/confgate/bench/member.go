@@ -32,7 +32,10 @@ type member struct {
 	before  []string // who was in the room then; owned by listen
 	leaving atomic.Bool
 	heard   sync.Once // the first packet
-	saw     sync.Once // the first key frame
+	saw     sync.Once // the first key frame of those who were there before
+	sees    sync.Once
+	seeing  chan struct{} // closed with the first key frame of anybody
+	echoes  echoes
 
 	listening, sending sync.WaitGroup
 	connected          chan *publication  // takes the member's own once it is up
@@ -60,13 +63,15 @@ func (m *member) join(ctx context.Context, limit time.Duration) error {
 	}
 	sending, hush := context.WithCancel(ctx)
 	m.hush = hush
-	m.sending.Go(func() {
-		select {
-		case pub := <-m.connected:
-			pub.run(sending, m.phase)
-		case <-sending.Done():
-		}
-	})
+	if m.sends {
+		m.sending.Go(func() {
+			select {
+			case pub := <-m.connected:
+				pub.run(sending, m.phase)
+			case <-sending.Done():
+			}
+		})
+	}
 	m.listening.Go(func() {
 		if err := m.listen(ctx); !m.leaving.Load() && ctx.Err() == nil {
 			m.board.fault("member %d: %v", m.index, err)
@@ -98,6 +103,10 @@ func (m *member) listen(ctx context.Context) error {
 			err = m.with(n.of, func(l link) error { return l.answer(n.sdp) })
 		case offered:
 			err = m.accept(ctx, n.of, n.sdp)
+		case echoed:
+			if took, ok := m.echoes.came(m.clock.now()); ok {
+				m.trips.add(took)
+			}
 		case found:
 			err = m.with(n.of, func(l link) error { return l.candidate(n.candidate) })
 		}
@@ -124,7 +133,7 @@ func (m *member) enter(ctx context.Context, ready []string) error {
 // subscribeAll asks for the media of those of users who send.
 func (m *member) subscribeAll(ctx context.Context, users []string) error {
 	for _, user := range users {
-		other := m.crowd[user]
+		other := m.people.find(user)
 		if other == nil || other.room != m.room {
 			return fmt.Errorf("was told of %q, who is not of this run", user)
 		}
@@ -165,10 +174,12 @@ func (m *member) publish(ctx context.Context) error {
 func (m *member) toldOfFlow() flow {
 	return flow{
 		first:   func(int64) {},
-		picture: func(int64) {},
+		picture: func(int64) { m.see() },
 		flowing: func() { m.board.note(func(p *progress, _ *timings) { p.flowing++ }) },
 	}
 }
+
+func (m *member) see() { m.sees.Do(func() { close(m.seeing) }) }
 
 // toldOfFirst is for those who were there before: the first of them to be heard and to
 // be seen make the member's own times from the join.
@@ -178,6 +189,7 @@ func (m *member) toldOfFirst() flow {
 		m.heard.Do(func() { m.timed(at, func(t *timings) *[]time.Duration { return &t.joinToFirst }) })
 	}
 	told.picture = func(at int64) {
+		m.see()
 		m.saw.Do(func() { m.timed(at, func(t *timings) *[]time.Duration { return &t.joinToPicture }) })
 	}
 	return told
@@ -238,7 +250,7 @@ func (m *member) upshot(ctx context.Context, of string) upshot {
 		interrupted: func() { m.board.note(func(p *progress, _ *timings) { p.interruptions++ }) },
 		failed: func(err error) {
 			if !m.leaving.Load() {
-				m.board.fault("member %d: media of member %d: %v", m.index, m.crowd[of].index, err)
+				m.board.fault("member %d: media of %s: %v", m.index, of, err)
 			}
 		},
 		found: func(c webrtc.ICECandidateInit) {

@@ -15,6 +15,7 @@ import (
 // options is what a scenario was asked to do.
 type options struct {
 	scenario    string
+	open        func(options) (scenario, error) // makes the scenario of these options
 	gateway     *url.URL
 	dialect     string
 	members     int // in all rooms
@@ -23,6 +24,11 @@ type options struct {
 	duration    time.Duration
 	load        load
 	joinRate    float64 // joins a second; 0: each when the one before is settled
+	stay        time.Duration
+	warmUp      time.Duration
+	perRoom     int
+	busy        int // requests a second
+	callers     int
 	pid         int
 	admin       *url.URL
 	json        bool

@@ -9,12 +9,9 @@ import (
 	"golang.org/x/term"
 )
 
-// progressive is a scenario that tells in one line how far it is.
-type progressive interface{ progressLine() string }
-
-// showProgress keeps one line up to date on w while r runs, if w is a terminal. The
+// showProgress keeps one line up to date on w while s runs, if w is a terminal. The
 // function that it returns ends that and wipes the line.
-func showProgress(w io.Writer, r progressive) (stop func()) {
+func showProgress(w io.Writer, s scenario) (stop func()) {
 	screen, ok := w.(interface {
 		io.Writer
 		Fd() uintptr
@@ -34,7 +31,7 @@ func showProgress(w io.Writer, r progressive) (stop func()) {
 				fmt.Fprint(screen, wipe)
 				return
 			case <-tick.C:
-				fmt.Fprint(screen, wipe, r.progressLine())
+				fmt.Fprint(screen, wipe, s.progressLine())
 			}
 		}
 	})
@@ -44,7 +41,6 @@ func showProgress(w io.Writer, r progressive) (stop func()) {
 	}
 }
 
-// progressLine says in one line how far the run is.
 func (r *call) progressLine() string {
 	now, _, _ := r.stage.board.read()
 	n := r.options.members

@@ -167,7 +167,7 @@ func (r *receiver) dial() error {
 func hostCandidate(at netip.AddrPort, ufrag string) webrtc.ICECandidateInit {
 	return webrtc.ICECandidateInit{
 		Candidate: fmt.Sprintf("candidate:1 1 udp %d %s %d typ host ufrag %s", hostPriority, at.Addr(), at.Port(), ufrag),
-		SDPMid:    new("0"), SDPMLineIndex: new(uint16),
+		SDPMid:    new("0"), SDPMLineIndex: new(uint16), UsernameFragment: &ufrag,
 	}
 }
 

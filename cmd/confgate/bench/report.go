@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -158,13 +157,12 @@ func newCost(before, after usage, over time.Duration, packets uint64) *cost {
 
 func perLeg(v float64, legs int) float64 { return round(v/float64(max(legs, 1)), 1) }
 
-// ok says whether everything was as it must be.
 func (r *report) ok() bool {
 	return r.Members == r.MembersWanted && r.Legs == r.LegsWanted && r.FaultCount == 0 &&
 		(r.Expected > 0 || r.Silent) && r.Received == r.Expected && r.Strays == 0
 }
 
-func (r *report) writeJSON(w io.Writer) error { return json.NewEncoder(w).Encode(r) }
+func (r *report) complaints() []string { return r.Faults }
 
 func (r *report) writeTable(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -198,23 +196,26 @@ func (r *report) writeTable(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	return r.writeTimes(w)
-}
-
-func (r *report) writeTimes(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "\nmilliseconds\tn\tp50\tp99\tmax\t")
-	for _, row := range []struct {
-		name string
-		summary
-	}{
+	return writeTimes(w, []times{
 		{"join to first packet", r.JoinToFirst},
 		{"join to first key frame", r.JoinToPicture},
 		{"join to whole room", r.JoinToWhole},
 		{"offer to connected", r.OfferToConnected},
 		{"packet delay", r.Delay},
 		{"sent late", r.SentLate},
-	} {
+	})
+}
+
+// times is a row of how long something took.
+type times struct {
+	name string
+	summary
+}
+
+func writeTimes(w io.Writer, all []times) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "\nmilliseconds\tn\tp50\tp99\tmax\t")
+	for _, row := range all {
 		fmt.Fprintf(t, "%s\t%d\t%.1f\t%.1f\t%.1f\t\n", row.name, row.N, row.P50, row.P99, row.Max)
 	}
 	return t.Flush()

@@ -1,19 +1,12 @@
 package bench
 
 import (
-	"context"
 	"errors"
 	"io"
 	"time"
 )
 
-// mainRoom plays the scenario in which everybody in one room receives everybody else.
-func mainRoom(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	o, err := parseRoom(args, stderr)
-	return mainCall(ctx, o, err, stdout, stderr)
-}
-
-// parseRoom reads the arguments of `bench room`.
+// parseRoom reads the arguments of `bench room`, in which everybody in one room receives everybody else.
 func parseRoom(args []string, w io.Writer) (options, error) {
 	f := newFlags("room", w)
 	f.IntVar(&f.members, "members", 25, "how many people `join` the room")
@@ -37,5 +30,6 @@ func parseRoom(args []string, w io.Writer) (options, error) {
 	}
 	f.rooms, f.senders = 1, f.members
 	f.load = videoLoad(*kbps, *fps, *keyEvery)
+	f.open = newCall
 	return f.options, nil
 }

@@ -3,6 +3,7 @@ package bench
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // server is the gateway seen from outside: as a process, and by its metrics. Either
@@ -27,8 +29,11 @@ type sight struct {
 	drops  uint64             // see droppedUDP
 }
 
-// goroutines is the gauge that the Go collector of Prometheus' client has.
-const goroutines = "go_goroutines"
+// Gauges that the Go collector of Prometheus' client has.
+const (
+	goroutines = "go_goroutines"
+	heapAlloc  = "go_memstats_heap_alloc_bytes"
+)
 
 // look reads what there is to know.
 func (s *server) look(ctx context.Context) (sight, error) {
@@ -45,6 +50,31 @@ func (s *server) look(ctx context.Context) (sight, error) {
 		}
 	}
 	return seen, nil
+}
+
+// rest looks at a server that does nothing, once it has collected its garbage; a
+// server without Go's profiles is seen as it is.
+func (s *server) rest(ctx context.Context) (sight, error) {
+	if s.admin != nil {
+		at := s.admin.JoinPath("debug", "pprof", "heap")
+		at.RawQuery = "gc=1"
+		for range 2 { // what is pooled goes with the second
+			request, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
+			if err != nil {
+				return sight{}, err
+			}
+			response, err := s.web.Do(request)
+			if err != nil {
+				return sight{}, fmt.Errorf("have the server collect its garbage: %w", err)
+			}
+			_, err = io.Copy(io.Discard, response.Body)
+			response.Body.Close()
+			if err != nil {
+				return sight{}, fmt.Errorf("have the server collect its garbage: %w", err)
+			}
+		}
+	}
+	return s.look(ctx)
 }
 
 func (s *server) scrape(ctx context.Context) (map[string]float64, error) {
@@ -92,6 +122,36 @@ func parseGauges(r io.Reader) (map[string]float64, error) {
 		gauges[key] = value
 	}
 	return gauges, lines.Err()
+}
+
+// settleFor is how long the gateway may take to be as it was before a run.
+const settleFor = 15 * time.Second
+
+var errUnsettled = errors.New("the gateway is not as it was before the run")
+
+// settle waits until the gateway is as it was, and says whether it is; nil where there
+// is no way to know. What is left then is a fault.
+func (s *server) settle(ctx context.Context, began sight, b *board) (*bool, error) {
+	if s.admin == nil {
+		return nil, nil
+	}
+	for deadline := time.Now().Add(settleFor); ; {
+		now, err := s.look(ctx)
+		if err != nil {
+			return nil, err
+		}
+		left := now.leftover(began)
+		if len(left) == 0 {
+			return new(true), nil
+		}
+		if time.Now().After(deadline) {
+			b.fault("%v: %v", errUnsettled, left)
+			return new(false), nil
+		}
+		if err := pause(ctx, time.Second/4); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // leftover names what is more than it was: goroutines, and anything else that the

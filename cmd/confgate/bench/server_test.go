@@ -65,7 +65,7 @@ func TestSettles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rep := play(t, gateway, func(o *options) { o.admin, o.pid = u, os.Getpid() })
+	_, rep := hold(t, gateway, func(o *options) { o.admin, o.pid = u, os.Getpid() })
 	if !rep.ok() || looks.Load() != 5 || rep.Settled == nil || !*rep.Settled || *rep.Goroutines != 2 {
 		t.Errorf("%d looks, %+v", looks.Load(), rep)
 	}

@@ -1,10 +1,12 @@
 package bench
 
 import (
+	"context"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -12,13 +14,14 @@ import (
 type stage struct {
 	web     *http.Client
 	gateway *url.URL
-	crowd   map[string]*member // everybody who may be met, by name
+	people  *people
 
 	engine *engine
 	load   load
 	clock  clock
 	window *window
 	board  *board
+	trips  trips
 }
 
 // newStage makes a stage, which is to be closed once all members have left.
@@ -32,7 +35,7 @@ func newStage(o options) (*stage, error) {
 		return nil, err
 	}
 	return &stage{
-		web: newWeb(), gateway: o.gateway, crowd: make(map[string]*member),
+		web: newWeb(), gateway: o.gateway, people: newPeople(),
 		engine: engine, load: o.load,
 		clock: clock{time.Now()}, window: newWindow(), board: newBoard(),
 	}, nil
@@ -58,7 +61,33 @@ func (s *stage) member(index uint16, name int, dial dialect) *member {
 	m := &member{
 		stage: s, dial: dial, index: index, user: strconv.Itoa(name),
 		connected: make(chan *publication, 1), down: make(map[string]*subscription),
+		seeing: make(chan struct{}),
 	}
-	s.crowd[m.user] = m
+	s.people.add(m)
 	return m
+}
+
+// leave lets everybody of crowd go at once.
+func (s *stage) leave(ctx context.Context, crowd []*member) {
+	var goodbyes sync.WaitGroup
+	for _, m := range crowd {
+		m.leaving.Store(true)
+	}
+	for _, m := range crowd {
+		goodbyes.Go(func() { m.leave(ctx) })
+	}
+	goodbyes.Wait()
+	s.web.CloseIdleConnections() // they would count among the gateway's goroutines
+}
+
+// pause waits for d.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
