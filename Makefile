@@ -9,7 +9,7 @@ tool := go tool -modfile=.ci/tools/go.mod
 
 client := examples/socketio/dist/socket.io.js
 
-.PHONY: run build test check fmt lint race e2e fuzz bench
+.PHONY: run build test check fmt lint race e2e fuzz bench microbench
 
 run: build    ## serve on this machine alone, without authentication
 	exec bin/confgate serve --dev
@@ -45,5 +45,9 @@ e2e: $(client) ## real clients in a real browser
 fuzz:         ## every fuzz target, for FUZZTIME each (10s)
 	.ci/fuzz
 
-bench:        ## every Go benchmark
+bench:        ## confgate against the baseline, PAIRS times in turn (3): docs/performance.md
+	go build -o bin/ ./cmd/confgate ./cmd/confgate/bench/baseline ./cmd/confgate/bench/compare
+	bin/compare --pairs $${PAIRS:-3} bin/confgate bin/baseline
+
+microbench:   ## every Go benchmark
 	go test -run '^$$' -bench . -benchmem ./...

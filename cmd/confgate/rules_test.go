@@ -49,6 +49,7 @@ var variables = []struct{ pkg, name, why string }{
 var apart = []struct{ pkg, why string }{
 	{"./cmd/confgate/bench", "a measuring client, in a process of its own"},
 	{"./cmd/confgate/bench/baseline", "a server to compare with, in a process of its own"},
+	{"./cmd/confgate/bench/compare", "a program that runs others"},
 	{"./protocol/wiretest", "test support"},
 }
 

@@ -79,12 +79,9 @@ func open(clients, admin, media int) (_ *server, err error) {
 		return s, err
 	}
 	s.hub = core.NewHub(core.HubConfig{Plane: s.plane, Auth: auth.Open{}, Observer: nobody{}})
-	s.edge = transport.New(transport.Config{Hub: s.hub, OutboxLimit: outboxLimit})
+	s.edge = transport.New(transport.Config{Hub: s.hub})
 	return s, nil
 }
-
-// outboxLimit is as much as a client is told when a thousand join.
-const outboxLimit = 4096
 
 func listen(port int) (net.Listener, error) {
 	return net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
