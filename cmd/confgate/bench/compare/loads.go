@@ -29,7 +29,7 @@ const (
 // members of each other does not outweigh the media.
 var loads = []load{
 	{broadcast, []string{"broadcast", "--subscribers", "100", "--join-rate", "20", "--duration", "12s"}, []contender{confgate, baseline}},
-	{idle, []string{"broadcast", "--subscribers", "980", "--rooms", "20", "--video-fps", "0", "--join-rate", "60", "--duration", "12s"}, []contender{confgate, baseline}},
+	{idle, []string{"broadcast", "--subscribers", "980", "--rooms", "20", "--video-fps", "0", "--join-rate", "80", "--duration", "12s"}, []contender{confgate, baseline}},
 	{wide, []string{"broadcast", "--subscribers", "300", "--join-rate", "20", "--duration", "15s"}, []contender{confgate}},
 	{square, []string{"room", "--members", "25", "--duration", "10s"}, []contender{confgate}},
 }

@@ -34,19 +34,24 @@ type server struct {
 type ports struct{ clients, admin netip.AddrPort }
 
 // freePorts finds some that nobody has at the moment.
-func freePorts() (ports, error) {
-	var found [2]netip.AddrPort
-	for i := range found {
-		l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-		if err != nil {
-			return ports{}, err
-		}
-		defer func() { _ = l.Close() }() // only now, so that they differ
-		if found[i], err = netip.ParseAddrPort(l.Addr().String()); err != nil {
-			return ports{}, err
-		}
+func freePorts() (p ports, err error) {
+	loopback := net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}
+	clients, err := net.ListenTCP("tcp", &loopback)
+	if err != nil {
+		return p, err
 	}
-	return ports{found[0], found[1]}, nil
+	defer func() { err = errors.Join(err, clients.Close()) }()
+	admin, err := net.ListenTCP("tcp", &loopback)
+	if err != nil {
+		return p, err
+	}
+	defer func() { err = errors.Join(err, admin.Close()) }()
+	p.clients, err = netip.ParseAddrPort(clients.Addr().String())
+	if err != nil {
+		return p, err
+	}
+	p.admin, err = netip.ParseAddrPort(admin.Addr().String())
+	return p, err
 }
 
 // key names the runs that are to be alike.
