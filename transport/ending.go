@@ -16,6 +16,8 @@ var (
 	ErrLost = errors.New("connection interrupted")
 	// ErrSilent: the client did not answer a ping.
 	ErrSilent = errors.New("no sign of life")
+	// ErrUnregistered: the client has not said who it is, or was not let in.
+	ErrUnregistered = errors.New("not registered in time")
 	// ErrStalled: a frame could not be written in time.
 	ErrStalled = errors.New("client does not read")
 	// ErrTooBig: a frame was over the limit.
@@ -51,6 +53,7 @@ var endings = []ending{
 	{cause: core.ErrRoomFailed, code: 1011, reason: "room_failed"},
 	{cause: core.ErrSlow, code: 1013, reason: "slow"},
 	{cause: ErrStalled, code: 1013, reason: "stalled"},
+	{cause: ErrUnregistered, code: 4401, reason: "unregistered"},
 	{cause: ErrSilent, code: 4408, reason: "silent"},
 	{cause: core.ErrRevoked, code: 4403, reason: "revoked"},
 	{cause: core.ErrDisplaced, code: 4409, reason: "displaced"},
@@ -70,6 +73,6 @@ func endingOf(cause error) ending {
 }
 
 // Reason names the cause of a connection's end in one word of a closed set, for
-// metrics: left, lost, silent, stalled, slow, too_big, not_utf8, broken,
+// metrics: left, lost, silent, unregistered, stalled, slow, too_big, not_utf8, broken,
 // displaced, revoked, room_failed, panicked, shutdown or other.
 func Reason(cause error) string { return endingOf(cause).reason }

@@ -32,9 +32,9 @@ func (s *engineSession) accept(w http.ResponseWriter, r *http.Request) (*engineS
 
 // openSocket begins a session on a WebSocket, and serves it.
 func (g *engine) openSocket(w http.ResponseWriter, r *http.Request, rev revision) {
-	ctx, visit := g.edge.enter(r)
-	if visit == nil {
-		turnAway(w)
+	ctx, visit, err := g.edge.enter(r)
+	if err != nil {
+		turnAway(w, err)
 		return
 	}
 	s := newEngineSession(g, r, rev)
@@ -45,7 +45,7 @@ func (g *engine) openSocket(w http.ResponseWriter, r *http.Request, rev revision
 	}
 	s.socket = ws
 	s.takeTurn()
-	s.begin(ctx, visit, g.edge.options(r, sioFraming))
+	s.begin(ctx, visit, g.edge.options(visit, sioFraming))
 	if s.enter() {
 		s.startReading(ws)
 	}

@@ -59,6 +59,7 @@ type Observer interface {
 	Opened(dialect, framing string)
 	Closed(dialect, framing string, cause error) // see Reason
 	BadFrame(dialect string)
+	Limited(Limit) // a limit bites
 }
 
 // Options are the circumstances of one connection. The zero value serves.
@@ -70,6 +71,7 @@ type Options struct {
 	Log          *slog.Logger  // nil: silent
 	OutboxLimit  int           // events a client may be behind; 0: 1024
 	WriteTimeout time.Duration // for one frame, and more if it is long; 0: 10 s
+	Registered   func()        // called once the client has said who it is, and was let in; nil: nobody wants to know
 }
 
 func (o Options) withDefaults() Options {
@@ -78,6 +80,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Registered == nil {
+		o.Registered = func() {}
 	}
 	o.OutboxLimit = cmp.Or(o.OutboxLimit, defaultOutboxLimit)
 	o.WriteTimeout = cmp.Or(o.WriteTimeout, defaultWriteTimeout)
@@ -90,6 +95,7 @@ type nobody struct{}
 func (nobody) Opened(string, string)        {}
 func (nobody) Closed(string, string, error) {}
 func (nobody) BadFrame(string)              {}
+func (nobody) Limited(Limit)                {}
 
 // Serve runs one connection until it breaks, its client is cut off, or ctx ends,
 // and returns the cause. It uses two goroutines: this one reads, another writes.
@@ -155,6 +161,7 @@ type pumps struct {
 
 	// Owned by read.
 	framesIn, badFrames int
+	known               bool // the client has said who it is
 	// Owned by write.
 	framesOut int
 }
@@ -182,7 +189,16 @@ func (p *pumps) read(ctx context.Context) error {
 			p.session.Fail(ref, err)
 		case cmd != nil:
 			p.session.Do(ctx, ref, cmd)
+			p.register()
 		}
+	}
+}
+
+// register tells, once, that the client has said who it is.
+func (p *pumps) register() {
+	if !p.known && p.session.User() != "" {
+		p.known = true
+		p.options.Registered()
 	}
 }
 

@@ -56,9 +56,9 @@ func (e *Edge) socketHandler(d protocol.Dialect, wire wire) http.HandlerFunc {
 		if !e.admit(w, r) {
 			return
 		}
-		ctx, visit := e.enter(r)
-		if visit == nil {
-			turnAway(w)
+		ctx, visit, err := e.enter(r)
+		if err != nil {
+			turnAway(w, err)
 			return
 		}
 		defer visit.leave()
@@ -69,7 +69,7 @@ func (e *Edge) socketHandler(d protocol.Dialect, wire wire) http.HandlerFunc {
 			return // it was answered
 		}
 		s := &socket{ws: ws, conn: t.conn, wire: wire, limit: limit, config: &e.config, cut: visit.cut, closed: make(chan struct{})}
-		s.serve(ctx, d, e.options(r, wire.framing))
+		s.serve(ctx, d, e.options(visit, wire.framing))
 	}
 }
 

@@ -113,6 +113,7 @@ type ledger struct {
 	opened []string
 	closed []string // framing and reason
 	bad    int
+	limits []Limit
 	log    bytes.Buffer
 }
 
@@ -132,6 +133,12 @@ func (l *ledger) BadFrame(string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.bad++
+}
+
+func (l *ledger) Limited(limit Limit) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.limits = append(l.limits, limit)
 }
 
 func (l *ledger) Write(p []byte) (int, error) {

@@ -28,6 +28,9 @@ type config struct {
 	nodeID              string
 	drain               time.Duration
 
+	proxies transport.Proxies
+	limits  transport.Limits
+
 	mediaPort int
 	mediaIPs  []netip.Addr
 
@@ -97,6 +100,7 @@ func newFlags(c *config) *flag.FlagSet {
 	fs.DurationVar(&c.throttle.Window, "auth-window", 30*time.Minute, "`time` for which a wrong proof counts")
 
 	eventopFlags(fs, &c.eventop)
+	limitFlags(fs, c)
 
 	c.logFormat = logAuto
 	fs.Func("log-format", "`auto|text|json`: auto is text on a terminal, else json (default auto)",
@@ -178,6 +182,7 @@ var settingGroups = []struct {
 	{"Rooms of the id dialect", []string{"id-rooms-url", "id-rooms-timeout", "id-rooms-ttl", "id-rooms-outage"}},
 	{"Who may come in", []string{"tenants-file", "auth-failures", "auth-tenant-failures", "auth-window"}},
 	{"Dialect eventOp", []string{"eventop-sdp-delivery", "eventop-only-with-reqid", "eventop-presence-drawing", "eventop-no-subscribed", "eventop-notify-destroy", "eventop-any-host", "eventop-capacity", "eventop-max-message", "eventop-deny"}},
+	{"Limits", limitNames},
 	{"Log", []string{"log-format", "log-level"}},
 }
 
@@ -200,7 +205,7 @@ func loadConfig(args, env []string) (config, error) {
 	if c.dev && len(c.allowOrigins) == 0 {
 		c.allowOrigins = []string{"*"}
 	}
-	return c, c.check()
+	return c, errors.Join(c.check(), checkLimits(fs))
 }
 
 // nodeID is what stands before the dot in a session's id.

@@ -26,6 +26,7 @@ type metrics struct {
 	connections         *prometheus.GaugeVec
 	opened, closed      *prometheus.CounterVec
 	badFrames, commands *prometheus.CounterVec
+	limits              *prometheus.CounterVec
 
 	authFailures, authReloads *prometheus.CounterVec
 
@@ -45,7 +46,7 @@ var (
 	// endings are the causes of a connection's end; transport.Reason has the words.
 	// The last stands for all others.
 	endings = []error{
-		transport.ErrLeft, transport.ErrLost, transport.ErrSilent, transport.ErrStalled, transport.ErrTooBig,
+		transport.ErrLeft, transport.ErrLost, transport.ErrSilent, transport.ErrStalled, transport.ErrUnregistered, transport.ErrTooBig,
 		transport.ErrNotUTF8, transport.ErrBroken, transport.ErrPanicked, transport.ErrShutdown,
 		core.ErrSlow, core.ErrDisplaced, core.ErrRevoked, core.ErrRoomFailed, errors.ErrUnsupported,
 	}
@@ -72,10 +73,11 @@ func newMetrics(doors []transport.Door) *metrics {
 			"dialect", "framing"),
 		opened: counters("connections_opened_total", "Connections that clients opened.", "dialect", "framing"),
 		closed: counters("connections_closed_total", "Connections that ended, by reason: left and lost are the client's doing, "+
-			"slow, stalled and silent its line's, too_big, not_utf8 and broken its program's.", "dialect", "reason"),
+			"slow, stalled and silent its line's, unregistered was let in too late or not at all, too_big, not_utf8 and broken its program's.", "dialect", "reason"),
 		badFrames: counters("bad_frames_total", "Frames that were no message of the dialect.", "dialect"),
 		commands: counters("commands_total", "Commands that clients gave, by result: ok, or the code of the error. "+
 			"An Offer is ok once the media plane has it; see confgate_legs_failed_total.", "command", "result"),
+		limits: counters("limits_total", "How often a limit had something refused, slowed down or cut off, by limit.", "limit"),
 		authFailures: counters("auth_failures_total", "People who were not let in, by reason. Of those, bad_proof are the guesses that were looked at, "+
 			"and throttled those that were not.", "reason"),
 		authReloads: counters("auth_reloads_total", "Times that keys and tenants were read again, by result: ok or failed, when the old ones stay.", "result"),
@@ -90,7 +92,7 @@ func newMetrics(doors []transport.Door) *metrics {
 		done: make(map[reflect.Type]prometheus.Counter),
 	}
 	m.registry.MustRegister(
-		m.connections, m.opened, m.closed, m.badFrames, m.commands, m.authFailures, m.authReloads, m.overflows, m.panics, m.firstPacket,
+		m.connections, m.opened, m.closed, m.badFrames, m.commands, m.limits, m.authFailures, m.authReloads, m.overflows, m.panics, m.firstPacket,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(),
 	)
 	for _, d := range doors {
@@ -101,6 +103,9 @@ func newMetrics(doors []transport.Door) *metrics {
 	}
 	for _, result := range []string{resultOK, resultFailed} {
 		m.authReloads.WithLabelValues(result)
+	}
+	for _, l := range transport.AllLimits() {
+		m.limits.WithLabelValues(string(l))
 	}
 	for _, c := range commands {
 		m.done[reflect.TypeOf(c)] = m.commands.WithLabelValues(core.CommandName(c), resultOK)
@@ -159,6 +164,9 @@ func (m *metrics) Closed(dialect, framing string, cause error) {
 
 // BadFrame implements transport.Observer.
 func (m *metrics) BadFrame(dialect string) { m.badFrames.WithLabelValues(dialect).Inc() }
+
+// Limited implements transport.Observer.
+func (m *metrics) Limited(l transport.Limit) { m.limits.WithLabelValues(string(l)).Inc() }
 
 // Handled implements core.Observer.
 func (m *metrics) Handled(_ core.RoomID, _ core.Caller, cmd core.Command, err *core.Error) {

@@ -27,6 +27,7 @@ var goroutines = []struct{ pkg, function, why string }{
 	{"./media", "queue.add", "one for each connection that has work, until it has none"},
 	{"./media", "speech.hear", "a timer for each member who speaks, until they are silent or gone"},
 
+	{"./transport", "Edge.welcome", "a timer for each connection, until its client has said who it is or it ends"},
 	{"./transport", "Serve", "the writer, beside the reader in the caller's; Serve waits for it"},
 	{"./transport", "engineSession.begin", "a timer for each session, until it ends; one goroutine then, until nothing of it runs"},
 	{"./transport", "engineSession.startReading", "one for each WebSocket that carries a session, until either ends"},

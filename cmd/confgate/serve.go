@@ -166,9 +166,10 @@ func (g *gateway) build() error {
 	g.hub = core.NewHub(core.HubConfig{
 		Plane: g.plane, Auth: g.admission, Observer: observers{m, &journal{log: g.log}},
 	})
-	g.edge = transport.New(transport.Config{Hub: g.hub, Observer: m, Log: g.log, AllowOrigin: func(origin string) bool {
-		return allow(origin) || g.admission.allowOrigin(origin)
-	}})
+	g.edge = transport.New(transport.Config{
+		Hub: g.hub, Observer: m, Log: g.log, Proxies: g.config.proxies, Limits: g.config.limits,
+		AllowOrigin: func(origin string) bool { return allow(origin) || g.admission.allowOrigin(origin) },
+	})
 	m.look(g.hub.Stats, g.plane.Stats, g.state.isReady)
 	m.watch(g.state.sources)
 

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"confgate/transport"
+)
+
+// limitFlags declares how much clients may have. Everything that is 0 is no limit.
+func limitFlags(fs *flag.FlagSet, c *config) {
+	fs.Func("trusted-proxy", "`network` of proxies that tell clients' addresses (repeatable)",
+		list(&c.proxies.Networks, parseNetwork))
+	c.proxies.Header = transport.XForwardedFor
+	fs.Func("proxy-header", "`name`: X-Forwarded-For or Forwarded (default X-Forwarded-For)",
+		one(&c.proxies.Header, transport.XForwardedFor, transport.Forwarded))
+
+	l := transport.DefaultLimits()
+	fs.IntVar(&c.limits.Sockets, "max-sockets", l.Sockets, "most `sockets`; here and below, 0: no limit")
+	fs.IntVar(&c.limits.SocketsPerAddress, "max-sockets-per-ip", l.SocketsPerAddress, "most `sockets` of one address, or one /64 of IPv6")
+	fs.IntVar(&c.limits.Unregistered, "max-unregistered", l.Unregistered, "most `sockets` of clients not let in yet")
+	fs.IntVar(&c.limits.UnregisteredPerAddress, "max-unregistered-per-ip", l.UnregisteredPerAddress, "most `sockets` of those of one address")
+	fs.DurationVar(&c.limits.RegisterTimeout, "register-timeout", l.RegisterTimeout, "`time` in which a client must be let in")
+}
+
+// limitNames are the settings that limitFlags declares.
+var limitNames = []string{
+	"trusted-proxy", "proxy-header", "max-sockets", "max-sockets-per-ip", "max-unregistered", "max-unregistered-per-ip",
+	"register-timeout",
+}
+
+// checkLimits finds limits below 0.
+func checkLimits(fs *flag.FlagSet) error {
+	var errs []error
+	for _, name := range limitNames {
+		if value := fs.Lookup(name).Value.String(); strings.HasPrefix(value, "-") {
+			errs = append(errs, fmt.Errorf("--%s: %s is less than 0", name, value))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// parseNetwork takes a network such as 10.0.0.0/8, or one address.
+func parseNetwork(text string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
+		return netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(text)
+	if err != nil || p.Addr().Is4In6() {
+		return netip.Prefix{}, errors.New("must be a network such as 10.0.0.0/8, or an IP address")
+	}
+	return p.Masked(), nil
+}
