@@ -36,6 +36,7 @@ type Config struct {
 	WriteTimeout   time.Duration // for one frame, and more if it is long; 0: 10 s
 	MaxFrame       int           // bytes of a client's message, where the dialect does not say; 0: 64 KiB
 	OutboxLimit    int           // events a client may be behind; 0: 1024
+	OutboxBytes    int           // that they may hold, besides the largest of them; 0: 4 MiB
 	MaxXHRSessions int           // of each door, that poll over XHR; 0: 10,000
 }
 
@@ -68,6 +69,7 @@ func New(c Config) *Edge {
 	c.WriteTimeout = cmp.Or(c.WriteTimeout, defaultWriteTimeout)
 	c.MaxFrame = cmp.Or(c.MaxFrame, 64<<10)
 	c.OutboxLimit = cmp.Or(c.OutboxLimit, defaultOutboxLimit)
+	c.OutboxBytes = cmp.Or(c.OutboxBytes, defaultOutboxBytes)
 	c.MaxXHRSessions = cmp.Or(c.MaxXHRSessions, 10_000)
 	return &Edge{
 		config: c, visits: make(map[*visit]struct{}), gone: make(chan struct{}),
@@ -202,7 +204,7 @@ func (e *Edge) options(v *visit, framing string) Options {
 	return Options{
 		Framing: framing, Remote: v.remote, Origin: v.origin, Registered: v.register,
 		Observer: e.config.Observer, Log: e.config.Log,
-		OutboxLimit: e.config.OutboxLimit, WriteTimeout: e.config.WriteTimeout,
+		OutboxLimit: e.config.OutboxLimit, OutboxBytes: e.config.OutboxBytes, WriteTimeout: e.config.WriteTimeout,
 	}
 }
 

@@ -38,6 +38,7 @@ type ending struct {
 	code   int    // RFC 6455 section 7.4; from 4000 on our own, after HTTP's
 	reason string // for metrics
 	text   string // for the client; empty: the cause's own
+	limit  Limit  // that bit, and was not told of yet; empty: none
 }
 
 // endings are the causes there are. Codes under 3000 are for protocols, but SockJS
@@ -48,11 +49,11 @@ var endings = []ending{
 	{cause: ErrLost, code: 1002, reason: "lost", text: "Connection interrupted"}, // SockJS has it so
 	{cause: ErrBroken, code: 1002, reason: "broken"},
 	{cause: ErrNotUTF8, code: 1007, reason: "not_utf8"},
-	{cause: ErrTooBig, code: 1009, reason: "too_big"},
+	{cause: ErrTooBig, code: 1009, reason: "too_big", limit: LimitFrame},
 	{cause: ErrPanicked, code: 1011, reason: "panicked"},
 	{cause: core.ErrRoomFailed, code: 1011, reason: "room_failed"},
-	{cause: core.ErrSlow, code: 1013, reason: "slow"},
-	{cause: ErrStalled, code: 1013, reason: "stalled"},
+	{cause: core.ErrSlow, code: 1013, reason: "slow", limit: LimitOutbox},
+	{cause: ErrStalled, code: 1013, reason: "stalled", limit: LimitWriteTime},
 	{cause: ErrUnregistered, code: 4401, reason: "unregistered"},
 	{cause: ErrSilent, code: 4408, reason: "silent"},
 	{cause: core.ErrRevoked, code: 4403, reason: "revoked"},

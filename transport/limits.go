@@ -40,12 +40,16 @@ const (
 	LimitNewcomersHere  Limit = "unregistered_per_address"
 	LimitRegisterTime   Limit = "register_time"
 	LimitXHRSessions    Limit = "xhr_sessions"
+	LimitFrame          Limit = "message_size"
+	LimitOutbox         Limit = "outbox"
+	LimitWriteTime      Limit = "write_time"
 )
 
 // AllLimits gives all of them.
 func AllLimits() []Limit {
 	return []Limit{
 		LimitSockets, LimitSocketsAddress, LimitNewcomers, LimitNewcomersHere, LimitRegisterTime, LimitXHRSessions,
+		LimitFrame, LimitOutbox, LimitWriteTime,
 	}
 }
 

@@ -143,6 +143,7 @@ func TestRegisteredClientsAreNoNewcomers(t *testing.T) {
 		full(429)
 		w.tell(ann, "join r ann")
 		w.hear(ann, "joined")
+		synctest.Wait()
 		ben := w.dial(sockjsPath)
 		w.hear(ben, "o")
 		full(429)
@@ -151,9 +152,11 @@ func TestRegisteredClientsAreNoNewcomers(t *testing.T) {
 		ben = w.dial(barePath)
 		w.tell(ben, "join r ben")
 		w.hear(ben, "joined")
+		synctest.Wait()
 		cat := w.dial(barePath)
 		w.tell(cat, "join r cat")
 		w.hear(cat, "joined")
+		synctest.Wait()
 		full(503)
 	})
 }
@@ -318,5 +321,36 @@ func TestFloodOfSilentClients(t *testing.T) {
 	}
 	if len(edge.census.addresses) != 0 || len(silent) < limit {
 		t.Errorf("%d came in, %v is left", len(silent), edge.census.addresses)
+	}
+}
+
+// What waits for a client is bounded in bytes: a few long messages are too many for
+// one who does not read, where many short ones are not.
+func TestOutboxBytes(t *testing.T) {
+	const messages = 30
+	for _, tt := range []struct {
+		size int
+		want []string
+	}{
+		{10, nil},
+		{4000, []string{"websocket slow"}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, Config{OutboxBytes: 40_000})
+			victim, _ := w.upgrade(barePath)
+			victim.Write(masked("join r vic"))
+			ann := w.dial(barePath)
+			w.tell(ann, "join r ann")
+			w.hear(ann, "joined")
+			for range messages {
+				w.tell(ann, "say "+strings.Repeat("x", tt.size))
+			}
+			synctest.Wait()
+			<-time.After(closeGrace)
+			w.wantEnds(tt.want...)
+			if n := w.ledger.bites(LimitOutbox); n != len(tt.want) {
+				t.Errorf("counted %d", n)
+			}
+		})
 	}
 }

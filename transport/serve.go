@@ -18,6 +18,7 @@ import (
 // Defaults of Options and Config.
 const (
 	defaultOutboxLimit  = 1024 // events
+	defaultOutboxBytes  = 4 << 20
 	defaultWriteTimeout = 10 * time.Second
 )
 
@@ -70,6 +71,7 @@ type Options struct {
 	Observer     Observer      // nil: nobody watches
 	Log          *slog.Logger  // nil: silent
 	OutboxLimit  int           // events a client may be behind; 0: 1024
+	OutboxBytes  int           // that they may hold, besides the largest of them; 0: 4 MiB
 	WriteTimeout time.Duration // for one frame, and more if it is long; 0: 10 s
 	Registered   func()        // called once the client has said who it is, and was let in; nil: nobody wants to know
 }
@@ -85,6 +87,7 @@ func (o Options) withDefaults() Options {
 		o.Registered = func() {}
 	}
 	o.OutboxLimit = cmp.Or(o.OutboxLimit, defaultOutboxLimit)
+	o.OutboxBytes = cmp.Or(o.OutboxBytes, defaultOutboxBytes)
 	o.WriteTimeout = cmp.Or(o.WriteTimeout, defaultWriteTimeout)
 	return o
 }
@@ -106,6 +109,7 @@ func Serve(ctx context.Context, c Conn, hub *core.Hub, d protocol.Dialect, o Opt
 	ctx, cut := context.WithCancelCause(ctx)
 	defer cut(nil)
 	out := core.NewOutbox(o.OutboxLimit, cut)
+	out.LimitBytes(o.OutboxBytes)
 	p := &pumps{
 		conn: c, codec: d.Codec, session: hub.Session(out, core.Peer{Remote: o.Remote, Origin: o.Origin}), out: out, options: o,
 		log: o.Log.With("dialect", d.Name, "framing", o.Framing, "remote", o.Remote),
@@ -129,6 +133,9 @@ func Serve(ctx context.Context, c Conn, hub *core.Hub, d protocol.Dialect, o Opt
 	<-wrote
 
 	cause := context.Cause(ctx)
+	if limit := endingOf(cause).limit; limit != "" {
+		o.Observer.Limited(limit)
+	}
 	o.Observer.Closed(d.Name, o.Framing, cause)
 	p.log.Info("connection ended", "user", clip(string(user)), "duration", time.Since(began),
 		"frames_in", p.framesIn, "frames_out", p.framesOut, "bad_frames", p.badFrames,

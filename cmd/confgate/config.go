@@ -30,6 +30,7 @@ type config struct {
 
 	proxies transport.Proxies
 	limits  transport.Limits
+	outbox  struct{ events, bytes int }
 
 	mediaPort int
 	mediaIPs  []netip.Addr
@@ -205,7 +206,7 @@ func loadConfig(args, env []string) (config, error) {
 	if c.dev && len(c.allowOrigins) == 0 {
 		c.allowOrigins = []string{"*"}
 	}
-	return c, errors.Join(c.check(), checkLimits(fs))
+	return c, errors.Join(c.check(), checkLimits(c, fs))
 }
 
 // nodeID is what stands before the dot in a session's id.

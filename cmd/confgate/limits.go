@@ -18,6 +18,9 @@ func limitFlags(fs *flag.FlagSet, c *config) {
 	fs.Func("proxy-header", "`name`: X-Forwarded-For or Forwarded (default X-Forwarded-For)",
 		one(&c.proxies.Header, transport.XForwardedFor, transport.Forwarded))
 
+	fs.IntVar(&c.outbox.events, "outbox-events", 1024, "most `events` a client may be behind")
+	fs.IntVar(&c.outbox.bytes, "outbox-bytes", 4<<20, "most `bytes` in them, besides the largest one")
+
 	l := transport.DefaultLimits()
 	fs.IntVar(&c.limits.Sockets, "max-sockets", l.Sockets, "most `sockets`; here and below, 0: no limit")
 	fs.IntVar(&c.limits.SocketsPerAddress, "max-sockets-per-ip", l.SocketsPerAddress, "most `sockets` of one address, or one /64 of IPv6")
@@ -28,13 +31,16 @@ func limitFlags(fs *flag.FlagSet, c *config) {
 
 // limitNames are the settings that limitFlags declares.
 var limitNames = []string{
-	"trusted-proxy", "proxy-header", "max-sockets", "max-sockets-per-ip", "max-unregistered", "max-unregistered-per-ip",
+	"trusted-proxy", "proxy-header", "outbox-events", "outbox-bytes", "max-sockets", "max-sockets-per-ip", "max-unregistered", "max-unregistered-per-ip",
 	"register-timeout",
 }
 
-// checkLimits finds limits below 0.
-func checkLimits(fs *flag.FlagSet) error {
+// checkLimits finds limits that make no sense.
+func checkLimits(c config, fs *flag.FlagSet) error {
 	var errs []error
+	if c.outbox.events < 1 || c.outbox.bytes < 1 {
+		errs = append(errs, errors.New("--outbox-events and --outbox-bytes: clients must be able to be behind"))
+	}
 	for _, name := range limitNames {
 		if value := fs.Lookup(name).Value.String(); strings.HasPrefix(value, "-") {
 			errs = append(errs, fmt.Errorf("--%s: %s is less than 0", name, value))

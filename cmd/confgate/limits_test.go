@@ -28,7 +28,7 @@ func TestLimitSettings(t *testing.T) {
 	for _, bad := range [][]string{
 		{"--max-sockets", "-1"}, {"--register-timeout", "-1s"}, {"--max-sockets", "many"},
 		{"--trusted-proxy", "proxy.example"}, {"--trusted-proxy", "10.0.0.0/33"}, {"--trusted-proxy", "::ffff:10.0.0.0/104"},
-		{"--proxy-header", "X-Real-IP"},
+		{"--proxy-header", "X-Real-IP"}, {"--outbox-bytes", "0"}, {"--outbox-events", "0"},
 	} {
 		if _, err := loadConfig(append([]string{"--dev"}, bad...), nil); err == nil || !strings.Contains(err.Error(), bad[0][1:]) {
 			t.Errorf("%q: %v", bad, err)

@@ -168,6 +168,7 @@ func (g *gateway) build() error {
 	})
 	g.edge = transport.New(transport.Config{
 		Hub: g.hub, Observer: m, Log: g.log, Proxies: g.config.proxies, Limits: g.config.limits,
+		OutboxLimit: g.config.outbox.events, OutboxBytes: g.config.outbox.bytes,
 		AllowOrigin: func(origin string) bool { return allow(origin) || g.admission.allowOrigin(origin) },
 	})
 	m.look(g.hub.Stats, g.plane.Stats, g.state.isReady)
