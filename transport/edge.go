@@ -203,6 +203,7 @@ func (e *Edge) maxFrame(d protocol.Dialect) int { return cmp.Or(d.MaxFrame, e.co
 func (e *Edge) options(v *visit, framing string) Options {
 	return Options{
 		Framing: framing, Remote: v.remote, Origin: v.origin, Registered: v.register,
+		Limits: e.config.Limits, Limited: func(l Limit) { e.limited(l, v.remote) },
 		Observer: e.config.Observer, Log: e.config.Log,
 		OutboxLimit: e.config.OutboxLimit, OutboxBytes: e.config.OutboxBytes, WriteTimeout: e.config.WriteTimeout,
 	}

@@ -24,6 +24,8 @@ var (
 	ErrTooBig = errors.New("message too big")
 	// ErrNotUTF8: a text frame held something else.
 	ErrNotUTF8 = errors.New("text is not UTF-8")
+	// ErrFlood: the client sent too much for too long.
+	ErrFlood = errors.New("messages come too fast")
 	// ErrBroken: a frame was none of the framing.
 	ErrBroken = errors.New("broken framing")
 	// ErrPanicked: a bug ended the connection.
@@ -57,6 +59,7 @@ var endings = []ending{
 	{cause: ErrUnregistered, code: 4401, reason: "unregistered"},
 	{cause: ErrSilent, code: 4408, reason: "silent"},
 	{cause: core.ErrRevoked, code: 4403, reason: "revoked"},
+	{cause: ErrFlood, code: 4429, reason: "flood", limit: LimitFlood},
 	{cause: core.ErrDisplaced, code: 4409, reason: "displaced"},
 }
 
@@ -74,6 +77,6 @@ func endingOf(cause error) ending {
 }
 
 // Reason names the cause of a connection's end in one word of a closed set, for
-// metrics: left, lost, silent, unregistered, stalled, slow, too_big, not_utf8, broken,
+// metrics: left, lost, silent, unregistered, stalled, slow, too_big, not_utf8, broken, flood,
 // displaced, revoked, room_failed, panicked, shutdown or other.
 func Reason(cause error) string { return endingOf(cause).reason }

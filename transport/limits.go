@@ -18,6 +18,11 @@ type Limits struct {
 	Unregistered, UnregisteredPerAddress int
 	// RegisterTimeout is how long they may last.
 	RegisterTimeout time.Duration
+
+	// What one connection may send; see costOf. What is over is slowed down.
+	Messages, Drawing Rate
+	// FloodTime is how long a client may send too much without a pause.
+	FloodTime time.Duration
 }
 
 // DefaultLimits suit a school behind one address, on a small machine.
@@ -26,6 +31,8 @@ func DefaultLimits() Limits {
 		Sockets: 20_000, SocketsPerAddress: 5_000,
 		Unregistered: 5_000, UnregisteredPerAddress: 500,
 		RegisterTimeout: 10 * time.Second,
+		Messages:        Rate{PerSecond: 50, Burst: 200}, Drawing: Rate{PerSecond: 200, Burst: 400},
+		FloodTime: 30 * time.Second,
 	}
 }
 
@@ -43,13 +50,16 @@ const (
 	LimitFrame          Limit = "message_size"
 	LimitOutbox         Limit = "outbox"
 	LimitWriteTime      Limit = "write_time"
+	LimitMessages       Limit = "messages"
+	LimitDrawing        Limit = "drawing"
+	LimitFlood          Limit = "flood"
 )
 
 // AllLimits gives all of them.
 func AllLimits() []Limit {
 	return []Limit{
 		LimitSockets, LimitSocketsAddress, LimitNewcomers, LimitNewcomersHere, LimitRegisterTime, LimitXHRSessions,
-		LimitFrame, LimitOutbox, LimitWriteTime,
+		LimitFrame, LimitOutbox, LimitWriteTime, LimitMessages, LimitDrawing, LimitFlood,
 	}
 }
 

@@ -73,6 +73,8 @@ type Options struct {
 	OutboxLimit  int           // events a client may be behind; 0: 1024
 	OutboxBytes  int           // that they may hold, besides the largest of them; 0: 4 MiB
 	WriteTimeout time.Duration // for one frame, and more if it is long; 0: 10 s
+	Limits       Limits        // of them, those of one connection's frames
+	Limited      func(Limit)   // told of a limit that bites; nil: the Observer is
 	Registered   func()        // called once the client has said who it is, and was let in; nil: nobody wants to know
 }
 
@@ -82,6 +84,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Limited == nil {
+		o.Limited = o.Observer.Limited
 	}
 	if o.Registered == nil {
 		o.Registered = func() {}
@@ -119,6 +124,7 @@ func Serve(ctx context.Context, c Conn, hub *core.Hub, d protocol.Dialect, o Opt
 		w.Watch(out.Quiet)
 	}
 	p.acks, _ = c.(Acknowledger)
+	p.throttle = newThrottle(o.Limits)
 	began := time.Now()
 	o.Observer.Opened(d.Name, o.Framing)
 
@@ -134,7 +140,7 @@ func Serve(ctx context.Context, c Conn, hub *core.Hub, d protocol.Dialect, o Opt
 
 	cause := context.Cause(ctx)
 	if limit := endingOf(cause).limit; limit != "" {
-		o.Observer.Limited(limit)
+		o.Limited(limit)
 	}
 	o.Observer.Closed(d.Name, o.Framing, cause)
 	p.log.Info("connection ended", "user", clip(string(user)), "duration", time.Since(began),
@@ -169,6 +175,7 @@ type pumps struct {
 	// Owned by read.
 	framesIn, badFrames int
 	known               bool // the client has said who it is
+	throttle            throttle
 	// Owned by write.
 	framesOut int
 }
@@ -189,6 +196,9 @@ func (p *pumps) read(ctx context.Context) error {
 		cmd, ref, err := p.codec.Decode(frame)
 		if p.acks != nil {
 			ref.Ack = p.acks.Wanted()
+		}
+		if err := p.throttle.hold(ctx, cmd, len(frame), p.options.Limited); err != nil {
+			return err
 		}
 		switch {
 		case err != nil:

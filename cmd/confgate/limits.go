@@ -27,17 +27,31 @@ func limitFlags(fs *flag.FlagSet, c *config) {
 	fs.IntVar(&c.limits.Unregistered, "max-unregistered", l.Unregistered, "most `sockets` of clients not let in yet")
 	fs.IntVar(&c.limits.UnregisteredPerAddress, "max-unregistered-per-ip", l.UnregisteredPerAddress, "most `sockets` of those of one address")
 	fs.DurationVar(&c.limits.RegisterTimeout, "register-timeout", l.RegisterTimeout, "`time` in which a client must be let in")
+	rateFlags(fs, &c.limits.Messages, l.Messages, "message", "messages a second; an SDP counts as 4")
+	rateFlags(fs, &c.limits.Drawing, l.Drawing, "drawing", "strokes a second")
+	fs.DurationVar(&c.limits.FloodTime, "flood-time", l.FloodTime, "`time` for which more is slowed down, not cut off")
+}
+
+// rateFlags declares a rate and its burst.
+func rateFlags(fs *flag.FlagSet, r *transport.Rate, preset transport.Rate, name, what string) {
+	fs.IntVar(&r.PerSecond, name+"-rate", preset.PerSecond, "`number` of "+what)
+	fs.IntVar(&r.Burst, name+"-burst", preset.Burst, "`number` of them that may come at once")
 }
 
 // limitNames are the settings that limitFlags declares.
 var limitNames = []string{
 	"trusted-proxy", "proxy-header", "outbox-events", "outbox-bytes", "max-sockets", "max-sockets-per-ip", "max-unregistered", "max-unregistered-per-ip",
-	"register-timeout",
+	"register-timeout", "message-rate", "message-burst", "drawing-rate", "drawing-burst", "flood-time",
 }
 
 // checkLimits finds limits that make no sense.
 func checkLimits(c config, fs *flag.FlagSet) error {
 	var errs []error
+	for name, r := range map[string]transport.Rate{"message": c.limits.Messages, "drawing": c.limits.Drawing} {
+		if r.PerSecond > 0 && r.Burst < 1 {
+			errs = append(errs, fmt.Errorf("--%s-burst: nothing could be sent", name))
+		}
+	}
 	if c.outbox.events < 1 || c.outbox.bytes < 1 {
 		errs = append(errs, errors.New("--outbox-events and --outbox-bytes: clients must be able to be behind"))
 	}

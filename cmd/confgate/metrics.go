@@ -47,7 +47,7 @@ var (
 	// The last stands for all others.
 	endings = []error{
 		transport.ErrLeft, transport.ErrLost, transport.ErrSilent, transport.ErrStalled, transport.ErrUnregistered, transport.ErrTooBig,
-		transport.ErrNotUTF8, transport.ErrBroken, transport.ErrPanicked, transport.ErrShutdown,
+		transport.ErrNotUTF8, transport.ErrBroken, transport.ErrFlood, transport.ErrPanicked, transport.ErrShutdown,
 		core.ErrSlow, core.ErrDisplaced, core.ErrRevoked, core.ErrRoomFailed, errors.ErrUnsupported,
 	}
 
@@ -73,7 +73,7 @@ func newMetrics(doors []transport.Door) *metrics {
 			"dialect", "framing"),
 		opened: counters("connections_opened_total", "Connections that clients opened.", "dialect", "framing"),
 		closed: counters("connections_closed_total", "Connections that ended, by reason: left and lost are the client's doing, "+
-			"slow, stalled and silent its line's, unregistered was let in too late or not at all, too_big, not_utf8 and broken its program's.", "dialect", "reason"),
+			"slow, stalled and silent its line's, unregistered was let in too late or not at all, too_big, not_utf8, broken and flood its program's.", "dialect", "reason"),
 		badFrames: counters("bad_frames_total", "Frames that were no message of the dialect.", "dialect"),
 		commands: counters("commands_total", "Commands that clients gave, by result: ok, or the code of the error. "+
 			"An Offer is ok once the media plane has it; see confgate_legs_failed_total.", "command", "result"),
