@@ -25,14 +25,16 @@ type Outbox struct {
 	limit    int
 	maxBytes int // 0: no limit
 	cut      context.CancelCauseFunc
+	start    func()        // see OnWork; nil: somebody waits in Take
 	wake     chan struct{} // holds a token while events wait
 	quiet    atomic.Bool   // the client has missed a sign of life
 
 	// Guarded by mu.
 	mu      sync.Mutex
 	events  []Event
-	bytes   int // that they hold; see weigh
-	largest int // of them
+	working bool // start was called, and Drain will be
+	bytes   int  // that they hold; see weigh
+	largest int  // of them
 }
 
 // NewOutbox makes an outbox for at most limit events; cut ends the connection
@@ -46,6 +48,12 @@ func NewOutbox(limit int, cut context.CancelCauseFunc) *Outbox {
 // before the outbox is used.
 func (o *Outbox) LimitBytes(n int) { o.maxBytes = n }
 
+// OnWork is for who does not want to wait in Take: start is called whenever events
+// wait and nobody has promised yet to take them. It must not wait, and promises that
+// Drain is called until that gives nothing. OnWork is called before the outbox is
+// used.
+func (o *Outbox) OnWork(start func()) { o.start = start }
+
 // Put adds an event. It never waits: a client that has let its outbox fill up is
 // cut off.
 func (o *Outbox) Put(e Event) {
@@ -56,9 +64,17 @@ func (o *Outbox) Put(e Event) {
 	if !full {
 		o.events, o.bytes, o.largest = append(o.events, e), bytes, largest
 	}
+	start := !full && !o.working && o.start != nil
+	o.working = o.working || start
 	o.mu.Unlock()
-	if full {
+	switch {
+	case full:
 		o.cut(ErrSlow)
+		return
+	case o.start != nil:
+		if start {
+			o.start()
+		}
 		return
 	}
 	select {
@@ -75,11 +91,18 @@ func (o *Outbox) Take(ctx context.Context) ([]Event, error) {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
+	return o.Drain(), nil
+}
+
+// Drain gives all events that there are, in order, without waiting: none fulfils the
+// promise that was made; see OnWork. They do not count any more.
+func (o *Outbox) Drain() []Event {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	events := o.events
 	o.events, o.bytes, o.largest = nil, 0, 0
-	return events, nil
+	o.working = len(events) > 0
+	return events
 }
 
 // Cut ends the connection with err as its cause.

@@ -19,6 +19,9 @@ type engineSocket struct {
 	turn chan struct{} // held by who writes: each frame has a deadline of its own
 }
 
+// enginePackets is a WebSocket with nothing on top: a session makes its frames itself.
+var enginePackets = wire{framing: sioFraming}
+
 // accept makes a WebSocket of a request. If it cannot, it has answered.
 func (s *engineSession) accept(w http.ResponseWriter, r *http.Request) (*engineSocket, error) {
 	// A client that sends an image over a slow line has no time for pongs.
@@ -27,7 +30,7 @@ func (s *engineSession) accept(w http.ResponseWriter, r *http.Request) (*engineS
 	if err != nil {
 		return nil, err
 	}
-	return &engineSocket{socket{ws: ws, conn: t.conn, config: &s.engine.edge.config, closed: make(chan struct{})}, make(chan struct{}, 1)}, nil
+	return &engineSocket{socket{ws: ws, conn: t.conn, wire: &enginePackets, config: &s.engine.edge.config, closed: make(chan struct{})}, make(chan struct{}, 1)}, nil
 }
 
 // openSocket begins a session on a WebSocket, and serves it.

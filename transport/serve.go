@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -106,16 +107,19 @@ func (nobody) BadFrame(string)              {}
 func (nobody) Limited(Limit)                {}
 
 // Serve runs one connection until it breaks, its client is cut off, or ctx ends,
-// and returns the cause. It uses two goroutines: this one reads, another writes.
+// and returns the cause. It reads in this goroutine, and writes in another for as
+// long as there is something to write: most connections are idle most of the time.
 // When it returns, the client has left everything. Closing the connection, in the
 // words of its framing, is the caller's.
 func Serve(ctx context.Context, c Conn, hub *core.Hub, d protocol.Dialect, o Options) error {
 	o = o.withDefaults()
 	ctx, cut := context.WithCancelCause(ctx)
 	defer cut(nil)
+	var p *pumps
 	out := core.NewOutbox(o.OutboxLimit, cut)
 	out.LimitBytes(o.OutboxBytes)
-	p := &pumps{
+	out.OnWork(func() { p.startWriting(ctx, cut) })
+	p = &pumps{
 		conn: c, codec: d.Codec, session: hub.Session(out, core.Peer{Remote: o.Remote, Origin: o.Origin}), out: out, options: o,
 		log: o.Log.With("dialect", d.Name, "framing", o.Framing, "remote", o.Remote),
 		bad: func() { o.Observer.BadFrame(d.Name) },
@@ -128,15 +132,10 @@ func Serve(ctx context.Context, c Conn, hub *core.Hub, d protocol.Dialect, o Opt
 	began := time.Now()
 	o.Observer.Opened(d.Name, o.Framing)
 
-	wrote := make(chan struct{})
-	go func() {
-		defer close(wrote)
-		cut(guard(p.log, func() error { return p.write(ctx) }))
-	}()
 	cut(guard(p.log, func() error { return p.read(ctx) }))
 	user := p.session.User()
 	p.session.Close()
-	<-wrote
+	p.stopWriting()
 
 	cause := context.Cause(ctx)
 	if limit := endingOf(cause).limit; limit != "" {
@@ -178,6 +177,11 @@ type pumps struct {
 	throttle            throttle
 	// Owned by write.
 	framesOut int
+
+	writers sync.WaitGroup // one at a time
+	// Guarded by mu.
+	mu   sync.Mutex
+	over bool // nothing is to be written any more
 }
 
 func (p *pumps) read(ctx context.Context) error {
@@ -227,11 +231,38 @@ func (p *pumps) badFrame(ref core.Ref, err error) {
 	}
 }
 
+// startWriting writes what waits, and ends the connection where that fails.
+func (p *pumps) startWriting(ctx context.Context, cut context.CancelCauseFunc) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over {
+		return
+	}
+	p.writers.Go(func() {
+		if err := guard(p.log, func() error { return p.write(ctx) }); err != nil {
+			cut(err)
+		}
+	})
+}
+
+// stopWriting returns when nothing is being written any more, and has nothing be
+// written from then on.
+func (p *pumps) stopWriting() {
+	p.mu.Lock()
+	p.over = true
+	p.mu.Unlock()
+	p.writers.Wait()
+}
+
+// write writes until nothing waits.
 func (p *pumps) write(ctx context.Context) error {
 	for {
-		events, err := p.out.Take(ctx)
-		if err != nil {
-			return err
+		events := p.out.Drain()
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case len(events) == 0:
+			return nil
 		}
 		for _, event := range events {
 			for i, frame := range p.codec.Encode(event) {

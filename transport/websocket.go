@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -61,17 +62,28 @@ func (e *Edge) socketHandler(d protocol.Dialect, wire wire) http.HandlerFunc {
 			turnAway(w, err)
 			return
 		}
-		defer visit.leave()
 		t := &tap{ResponseWriter: w}
 		limit := e.maxFrame(d)
 		ws, err := t.accept(r, wire.overhead*limit)
 		if err != nil {
+			visit.leave()
 			return // it was answered
 		}
-		s := &socket{ws: ws, conn: t.conn, wire: wire, limit: limit, config: &e.config, cut: visit.cut, closed: make(chan struct{})}
-		s.serve(ctx, d, e.options(visit, wire.framing))
+		s := &socket{ws: ws, conn: t.conn, wire: &wire, limit: limit, config: &e.config, cut: visit.cut, closed: make(chan struct{})}
+		// The request's goroutine has a large stack and holds on to the request.
+		go func() {
+			defer visit.leave()
+			s.serve(ctx, d, e.options(visit, wire.framing))
+		}()
 	}
 }
+
+// Buffers of a WebSocket: most frames fit, and there are many connections. What is
+// longer goes past them.
+const (
+	readBuffer  = 512
+	writeBuffer = 1024
+)
 
 // tap keeps the connection that is hijacked through it.
 type tap struct {
@@ -82,11 +94,22 @@ type tap struct {
 
 func (t *tap) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(t.ResponseWriter).Hijack()
-	if err == nil && t.came != nil {
+	if err != nil {
+		return nil, nil, err
+	}
+	early, err := rw.Reader.Peek(rw.Reader.Buffered()) // what came right behind the request
+	if err != nil {
+		return nil, nil, err
+	}
+	if t.came != nil {
 		conn = announced{conn, t.came}
 	}
 	t.conn = conn
-	return conn, rw, err
+	r := bufio.NewReaderSize(bytes.NewReader(early), max(readBuffer, len(early)))
+	if _, err := r.Peek(len(early)); err != nil {
+		return nil, nil, err
+	}
+	return conn, bufio.NewReadWriter(r, bufio.NewWriterSize(conn, writeBuffer)), nil
 }
 
 // accept makes a WebSocket of a request, with messages up to limit bytes. If it
@@ -122,7 +145,7 @@ func (a announced) Read(p []byte) (int, error) {
 type socket struct {
 	ws     *websocket.Conn
 	conn   net.Conn // below ws; closing it ends whatever is going on in ws
-	wire   wire
+	wire   *wire
 	limit  int // bytes of a message from the client
 	config *Config
 	cut    context.CancelCauseFunc

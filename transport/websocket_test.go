@@ -121,22 +121,34 @@ func TestFramesUpToTheLimit(t *testing.T) {
 	}
 }
 
-// A frame in pieces counts as a whole.
+// A frame in pieces counts as a whole, on either side of the limit.
 func TestFragmentsAreOneFrame(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, Config{MaxFrame: 4096})
-		c := w.dial(barePath)
-		m, err := c.Writer(t.Context(), websocket.MessageText)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for range 5 {
-			if _, err := io.WriteString(m, strings.Repeat("x", 1000)); err != nil {
-				break
+	const limit, pieces = 4096, 4
+	for _, n := range []int{limit - 1, limit, limit + 1} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, Config{MaxFrame: limit})
+			c := w.dial(barePath)
+			text := strings.Repeat("x", n)
+			go func() { // it may never be taken whole
+				m, err := c.Writer(t.Context(), websocket.MessageText)
+				if err != nil {
+					return
+				}
+				defer m.Close()
+				for i := range pieces {
+					if _, err := io.WriteString(m, text[n*i/pieces:n*(i+1)/pieces]); err != nil {
+						return
+					}
+				}
+			}()
+			if n <= limit {
+				w.hear(c, text)
+				return
 			}
-		}
-		w.hearClose(c, websocket.StatusMessageTooBig)
-	})
+			w.hearClose(c, websocket.StatusMessageTooBig)
+			w.wantEnds("websocket too_big")
+		})
+	}
 }
 
 // A client that announces more than it ever sends is not waited for.

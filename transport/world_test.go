@@ -28,6 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 //
 //	join ROOM USER   enters a room; the answer is "joined"
 //	claim ROOM USER  the same, where USER has gone quiet; else it is "refused"
+//	hello USER   says who the client is; the answer is "welcome"
 //	say TEXT         tells everyone else in the room TEXT
 //	bad REASON       is malformed
 //	panic            makes Decode panic, mute makes Encode panic
@@ -52,6 +53,10 @@ func (parrotCodec) Decode(frame []byte) (core.Command, core.Ref, error) {
 			Room: core.RoomID(room), Cred: &core.Credentials{User: core.UserID(user)},
 			Online: online, Make: &core.Open{Mode: core.SFU}, Alone: true,
 		}, core.Ref{Op: op, ID: "joined"}, nil
+	case "hello":
+		if rest != "" {
+			return core.Hello{Cred: core.Credentials{User: core.UserID(rest)}, Online: core.Cut}, core.Ref{Op: op, ID: "welcome"}, nil
+		}
 	case "say":
 		return core.Say{Message: core.JSON(rest)}, core.Ref{}, nil
 	case "bad":

@@ -29,7 +29,7 @@ type config struct {
 	drain               time.Duration
 
 	proxies transport.Proxies
-	limits  transport.Limits
+	sockets transport.Limits
 	outbox  struct{ events, bytes int }
 
 	mediaPort int
@@ -101,7 +101,7 @@ func newFlags(c *config) *flag.FlagSet {
 	fs.DurationVar(&c.throttle.Window, "auth-window", 30*time.Minute, "`time` for which a wrong proof counts")
 
 	eventopFlags(fs, &c.eventop)
-	limitFlags(fs, c)
+	socketFlags(fs, c)
 
 	c.logFormat = logAuto
 	fs.Func("log-format", "`auto|text|json`: auto is text on a terminal, else json (default auto)",
@@ -183,7 +183,7 @@ var settingGroups = []struct {
 	{"Rooms of the id dialect", []string{"id-rooms-url", "id-rooms-timeout", "id-rooms-ttl", "id-rooms-outage"}},
 	{"Who may come in", []string{"tenants-file", "auth-failures", "auth-tenant-failures", "auth-window"}},
 	{"Dialect eventOp", []string{"eventop-sdp-delivery", "eventop-only-with-reqid", "eventop-presence-drawing", "eventop-no-subscribed", "eventop-notify-destroy", "eventop-any-host", "eventop-capacity", "eventop-max-message", "eventop-deny"}},
-	{"Limits", limitNames},
+	{"Connections (limits: 0 is none)", socketSettings},
 	{"Log", []string{"log-format", "log-level"}},
 }
 
@@ -206,7 +206,7 @@ func loadConfig(args, env []string) (config, error) {
 	if c.dev && len(c.allowOrigins) == 0 {
 		c.allowOrigins = []string{"*"}
 	}
-	return c, errors.Join(c.check(), checkLimits(c, fs))
+	return c, errors.Join(c.check(), checkSockets(c, fs))
 }
 
 // nodeID is what stands before the dot in a session's id.

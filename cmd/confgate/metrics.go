@@ -77,7 +77,7 @@ func newMetrics(doors []transport.Door) *metrics {
 		badFrames: counters("bad_frames_total", "Frames that were no message of the dialect.", "dialect"),
 		commands: counters("commands_total", "Commands that clients gave, by result: ok, or the code of the error. "+
 			"An Offer is ok once the media plane has it; see confgate_legs_failed_total.", "command", "result"),
-		limits: counters("limits_total", "How often a limit had something refused, slowed down or cut off, by limit.", "limit"),
+		limits: counters("limit_hits_total", "How often a limit had something refused, slowed down or cut off, by limit.", "limit"),
 		authFailures: counters("auth_failures_total", "People who were not let in, by reason. Of those, bad_proof are the guesses that were looked at, "+
 			"and throttled those that were not.", "reason"),
 		authReloads: counters("auth_reloads_total", "Times that keys and tenants were read again, by result: ok or failed, when the old ones stay.", "result"),

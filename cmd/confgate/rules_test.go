@@ -28,7 +28,8 @@ var goroutines = []struct{ pkg, function, why string }{
 	{"./media", "speech.hear", "a timer for each member who speaks, until they are silent or gone"},
 
 	{"./transport", "Edge.welcome", "a timer for each connection, until its client has said who it is or it ends"},
-	{"./transport", "Serve", "the writer, beside the reader in the caller's; Serve waits for it"},
+	{"./transport", "pumps.startWriting", "the writer, beside the reader in Serve's caller's, while there is something to write; Serve waits for it"},
+	{"./transport", "Edge.socketHandler", "one for each WebSocket, until it is closed"},
 	{"./transport", "engineSession.begin", "a timer for each session, until it ends; one goroutine then, until nothing of it runs"},
 	{"./transport", "engineSession.startReading", "one for each WebSocket that carries a session, until either ends"},
 	{"./transport", "newXHRSession", "a timer for each session of requests, while no request is there"},

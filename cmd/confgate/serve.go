@@ -167,7 +167,7 @@ func (g *gateway) build() error {
 		Plane: g.plane, Auth: g.admission, Observer: observers{m, &journal{log: g.log}},
 	})
 	g.edge = transport.New(transport.Config{
-		Hub: g.hub, Observer: m, Log: g.log, Proxies: g.config.proxies, Limits: g.config.limits,
+		Hub: g.hub, Observer: m, Log: g.log, Proxies: g.config.proxies, Limits: g.config.sockets,
 		OutboxLimit: g.config.outbox.events, OutboxBytes: g.config.outbox.bytes,
 		AllowOrigin: func(origin string) bool { return allow(origin) || g.admission.allowOrigin(origin) },
 	})

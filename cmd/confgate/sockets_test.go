@@ -10,7 +10,7 @@ import (
 	"confgate/transport"
 )
 
-func TestLimitSettings(t *testing.T) {
+func TestSocketSettings(t *testing.T) {
 	c, err := loadConfig([]string{"--dev", "--max-sockets", "7", "--max-unregistered-per-ip=0", "--register-timeout", "5s", "--message-rate", "3", "--drawing-rate=0", "--drawing-burst=0",
 		"--trusted-proxy", "10.1.2.3/8,192.0.2.1", "--trusted-proxy=2001:db8::/32", "--proxy-header", "Forwarded"}, nil)
 	if err != nil {
@@ -19,8 +19,8 @@ func TestLimitSettings(t *testing.T) {
 	want := transport.DefaultLimits()
 	want.Sockets, want.UnregisteredPerAddress, want.RegisterTimeout = 7, 0, 5*time.Second
 	want.Messages.PerSecond, want.Drawing = 3, transport.Rate{}
-	if c.limits != want {
-		t.Errorf("limits: %+v", c.limits)
+	if c.sockets != want {
+		t.Errorf("limits: %+v", c.sockets)
 	}
 	networks := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("2001:db8::/32")}
 	if !slices.Equal(c.proxies.Networks, networks) || c.proxies.Header != transport.Forwarded {

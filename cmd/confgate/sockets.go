@@ -10,8 +10,8 @@ import (
 	"confgate/transport"
 )
 
-// limitFlags declares how much clients may have. Everything that is 0 is no limit.
-func limitFlags(fs *flag.FlagSet, c *config) {
+// socketFlags declares how much clients may have. Everything that is 0 is no limit.
+func socketFlags(fs *flag.FlagSet, c *config) {
 	fs.Func("trusted-proxy", "`network` of proxies that tell clients' addresses (repeatable)",
 		list(&c.proxies.Networks, parseNetwork))
 	c.proxies.Header = transport.XForwardedFor
@@ -22,14 +22,14 @@ func limitFlags(fs *flag.FlagSet, c *config) {
 	fs.IntVar(&c.outbox.bytes, "outbox-bytes", 4<<20, "most `bytes` in them, besides the largest one")
 
 	l := transport.DefaultLimits()
-	fs.IntVar(&c.limits.Sockets, "max-sockets", l.Sockets, "most `sockets`; here and below, 0: no limit")
-	fs.IntVar(&c.limits.SocketsPerAddress, "max-sockets-per-ip", l.SocketsPerAddress, "most `sockets` of one address, or one /64 of IPv6")
-	fs.IntVar(&c.limits.Unregistered, "max-unregistered", l.Unregistered, "most `sockets` of clients not let in yet")
-	fs.IntVar(&c.limits.UnregisteredPerAddress, "max-unregistered-per-ip", l.UnregisteredPerAddress, "most `sockets` of those of one address")
-	fs.DurationVar(&c.limits.RegisterTimeout, "register-timeout", l.RegisterTimeout, "`time` in which a client must be let in")
-	rateFlags(fs, &c.limits.Messages, l.Messages, "message", "messages a second; an SDP counts as 4")
-	rateFlags(fs, &c.limits.Drawing, l.Drawing, "drawing", "strokes a second")
-	fs.DurationVar(&c.limits.FloodTime, "flood-time", l.FloodTime, "`time` for which more is slowed down, not cut off")
+	fs.IntVar(&c.sockets.Sockets, "max-sockets", l.Sockets, "most `sockets`")
+	fs.IntVar(&c.sockets.SocketsPerAddress, "max-sockets-per-ip", l.SocketsPerAddress, "most `sockets` of one address, or one /64 of IPv6")
+	fs.IntVar(&c.sockets.Unregistered, "max-unregistered", l.Unregistered, "most `sockets` of clients not let in yet")
+	fs.IntVar(&c.sockets.UnregisteredPerAddress, "max-unregistered-per-ip", l.UnregisteredPerAddress, "most `sockets` of those of one address")
+	fs.DurationVar(&c.sockets.RegisterTimeout, "register-timeout", l.RegisterTimeout, "`time` in which a client must be let in")
+	rateFlags(fs, &c.sockets.Messages, l.Messages, "message", "messages a second; an SDP counts as 4")
+	rateFlags(fs, &c.sockets.Drawing, l.Drawing, "drawing", "strokes a second")
+	fs.DurationVar(&c.sockets.FloodTime, "flood-time", l.FloodTime, "`time` for which more is slowed down, not cut off")
 }
 
 // rateFlags declares a rate and its burst.
@@ -38,16 +38,16 @@ func rateFlags(fs *flag.FlagSet, r *transport.Rate, preset transport.Rate, name,
 	fs.IntVar(&r.Burst, name+"-burst", preset.Burst, "`number` of them that may come at once")
 }
 
-// limitNames are the settings that limitFlags declares.
-var limitNames = []string{
+// socketSettings are the settings that socketFlags declares.
+var socketSettings = []string{
 	"trusted-proxy", "proxy-header", "outbox-events", "outbox-bytes", "max-sockets", "max-sockets-per-ip", "max-unregistered", "max-unregistered-per-ip",
 	"register-timeout", "message-rate", "message-burst", "drawing-rate", "drawing-burst", "flood-time",
 }
 
-// checkLimits finds limits that make no sense.
-func checkLimits(c config, fs *flag.FlagSet) error {
+// checkSockets finds limits that make no sense.
+func checkSockets(c config, fs *flag.FlagSet) error {
 	var errs []error
-	for name, r := range map[string]transport.Rate{"message": c.limits.Messages, "drawing": c.limits.Drawing} {
+	for name, r := range map[string]transport.Rate{"message": c.sockets.Messages, "drawing": c.sockets.Drawing} {
 		if r.PerSecond > 0 && r.Burst < 1 {
 			errs = append(errs, fmt.Errorf("--%s-burst: nothing could be sent", name))
 		}
@@ -55,7 +55,7 @@ func checkLimits(c config, fs *flag.FlagSet) error {
 	if c.outbox.events < 1 || c.outbox.bytes < 1 {
 		errs = append(errs, errors.New("--outbox-events and --outbox-bytes: clients must be able to be behind"))
 	}
-	for _, name := range limitNames {
+	for _, name := range socketSettings {
 		if value := fs.Lookup(name).Value.String(); strings.HasPrefix(value, "-") {
 			errs = append(errs, fmt.Errorf("--%s: %s is less than 0", name, value))
 		}
