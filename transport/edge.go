@@ -44,6 +44,7 @@ type Config struct {
 type Edge struct {
 	config  Config
 	notices notices
+	scratch scratch
 
 	// Guarded by mu.
 	mu      sync.Mutex

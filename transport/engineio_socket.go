@@ -30,7 +30,7 @@ func (s *engineSession) accept(w http.ResponseWriter, r *http.Request) (*engineS
 	if err != nil {
 		return nil, err
 	}
-	return &engineSocket{socket{ws: ws, conn: t.conn, wire: &enginePackets, config: &s.engine.edge.config, closed: make(chan struct{})}, make(chan struct{}, 1)}, nil
+	return &engineSocket{socket{ws: ws, line: t.line, wire: &enginePackets, edge: s.engine.edge, closed: make(chan struct{})}, make(chan struct{}, 1)}, nil
 }
 
 // openSocket begins a session on a WebSocket, and serves it.
@@ -120,7 +120,7 @@ func (s *engineSession) tryOut(ws *engineSocket) error {
 	if !s.setProbe(ws) {
 		return ErrLost
 	}
-	if err := ws.conn.SetReadDeadline(time.Now().Add(upgradeTimeout)); err != nil {
+	if err := ws.line.SetReadDeadline(time.Now().Add(upgradeTimeout)); err != nil {
 		return err
 	}
 	for {
@@ -167,7 +167,7 @@ func (s *engineSession) adopt(ws *engineSocket) error {
 	s.socket, s.probe, s.probed = ws, nil, false
 	waiting := s.flush()
 	s.mu.Unlock()
-	err := ws.conn.SetReadDeadline(time.Time{})
+	err := ws.line.SetReadDeadline(time.Time{})
 	for _, packet := range waiting {
 		if err == nil {
 			err = ws.sendInTurn(ctx, packet)
@@ -201,7 +201,7 @@ func (s *engineSession) read(ws *engineSocket) error {
 
 // next reads a packet.
 func (s *engineSession) next(ws *engineSocket) (enginePacket, error) {
-	kind, frame, err := ws.ws.Read(context.Background())
+	kind, frame, err := s.engine.edge.scratch.read(ws.ws, ws.line)
 	switch {
 	case err != nil:
 		return enginePacket{}, readError(err)

@@ -261,6 +261,11 @@ func (w *world) dial(path string) *websocket.Conn {
 	return c
 }
 
+// upgradeRequest asks for a WebSocket, and offers compression, which is declined.
+const upgradeRequest = "GET PATH HTTP/1.1\r\nHost: gate.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==\r\n" +
+	"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n"
+
 // upgrade opens a WebSocket by hand, for a client that misbehaves.
 func (w *world) upgrade(path string) (net.Conn, *bufio.Reader) {
 	w.Helper()
@@ -269,9 +274,7 @@ func (w *world) upgrade(path string) (net.Conn, *bufio.Reader) {
 		w.Fatal(err)
 	}
 	w.Cleanup(func() { conn.Close() })
-	io.WriteString(conn, "GET "+path+" HTTP/1.1\r\nHost: gate.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==\r\n"+
-		"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n")
+	io.WriteString(conn, strings.Replace(upgradeRequest, "PATH", path, 1))
 	r := bufio.NewReader(conn)
 	resp, err := http.ReadResponse(r, nil)
 	if err != nil {

@@ -35,6 +35,7 @@ var goroutines = []struct{ pkg, function, why string }{
 	{"./transport", "newXHRSession", "a timer for each session of requests, while no request is there"},
 	{"./transport", "sioClient.serve", "one for each namespace that a client uses, until it leaves or the session ends"},
 	{"./transport", "socket.Read", "a timer's like, while a read waits: closes the connection when the context ends"},
+	{"./transport", "socket.beat", "a timer while the answer to a ping is awaited, which tells that it is late"},
 	{"./transport", "socket.close", "a timer while a connection closes, which tears it down when the client does not answer"},
 	{"./transport", "startPulse", "a timer for each connection, until it is closed"},
 	{"./transport", "xhr.open", "one for each session of requests, until it ends; a timer then, until its name is forgotten"},
