@@ -108,6 +108,16 @@ func networkOf(a netip.Addr) netip.Addr {
 	return n.Addr()
 }
 
+// noteProxy says, once, that a proxy seems to stand before the gateway that is not
+// trusted: all its clients count as one address.
+func (e *Edge) noteProxy(r *http.Request) {
+	at := parseHost(r.RemoteAddr)
+	if !at.IsLoopback() && !at.IsPrivate() || e.config.Proxies.trusts(at) || len(e.config.Proxies.hops(r.Header)) == 0 {
+		return
+	}
+	e.proxyNoted.Do(func() { e.config.Log.Warn("a proxy is not trusted, its clients count as one", "proxy", at.String()) })
+}
+
 // remote is the client's address for the log and for authorizers: as the socket has
 // it, with the port, or as a trusted proxy told, without.
 func (e *Edge) remote(r *http.Request) string {

@@ -28,6 +28,9 @@ type Config struct {
 	// other origin.
 	AllowOrigin func(origin string) bool
 
+	// Full says that there is no memory for more connections and calls; nil: never.
+	Full func() bool
+
 	Proxies Proxies // whose word on clients' addresses counts
 	Limits  Limits  // zero: none
 
@@ -42,9 +45,10 @@ type Config struct {
 
 // Edge is where clients come in: it knows every connection there is.
 type Edge struct {
-	config  Config
-	notices notices
-	scratch scratch
+	config     Config
+	notices    notices
+	proxyNoted sync.Once
+	scratch    scratch
 
 	// Guarded by mu.
 	mu      sync.Mutex
@@ -64,6 +68,9 @@ func New(c Config) *Edge {
 	}
 	if c.AllowOrigin == nil {
 		c.AllowOrigin = func(string) bool { return false }
+	}
+	if c.Full == nil {
+		c.Full = func() bool { return false }
 	}
 	c.Heartbeat = cmp.Or(c.Heartbeat, 25*time.Second)
 	c.PongTimeout = cmp.Or(c.PongTimeout, 10*time.Second)
@@ -99,6 +106,7 @@ func (e *Edge) enter(r *http.Request) (context.Context, *visit, error) {
 	ctx, cut := context.WithCancelCause(context.Background())
 	v := &visit{edge: e, cut: cut, network: networkOf(e.config.Proxies.client(r)), remote: e.remote(r)}
 	v.origin, _ = canonicalOrigin(r.Header.Get("Origin")) // admit has seen to it
+	e.noteProxy(r)
 	err := e.welcome(v)
 	if err != nil {
 		cut(err)
@@ -114,6 +122,9 @@ func (e *Edge) welcome(v *visit) error {
 	defer e.mu.Unlock()
 	if e.closing {
 		return ErrShutdown
+	}
+	if e.config.Full() {
+		return refused{LimitMemory}
 	}
 	if err := e.census.admit(v.network, e.config.Limits); err != nil {
 		return err
@@ -204,7 +215,7 @@ func (e *Edge) maxFrame(d protocol.Dialect) int { return cmp.Or(d.MaxFrame, e.co
 func (e *Edge) options(v *visit, framing string) Options {
 	return Options{
 		Framing: framing, Remote: v.remote, Origin: v.origin, Registered: v.register,
-		Limits: e.config.Limits, Limited: func(l Limit) { e.limited(l, v.remote) },
+		Full: e.config.Full, Limits: e.config.Limits, Limited: func(l Limit) { e.limited(l, v.remote) },
 		Observer: e.config.Observer, Log: e.config.Log,
 		OutboxLimit: e.config.OutboxLimit, OutboxBytes: e.config.OutboxBytes, WriteTimeout: e.config.WriteTimeout,
 	}

@@ -53,13 +53,14 @@ const (
 	LimitMessages       Limit = "messages"
 	LimitDrawing        Limit = "drawing"
 	LimitFlood          Limit = "flood"
+	LimitMemory         Limit = "memory"
 )
 
 // AllLimits gives all of them.
 func AllLimits() []Limit {
 	return []Limit{
 		LimitSockets, LimitSocketsAddress, LimitNewcomers, LimitNewcomersHere, LimitRegisterTime, LimitXHRSessions,
-		LimitFrame, LimitOutbox, LimitWriteTime, LimitMessages, LimitDrawing, LimitFlood,
+		LimitFrame, LimitOutbox, LimitWriteTime, LimitMessages, LimitDrawing, LimitFlood, LimitMemory,
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -263,8 +264,16 @@ func TestForgedHeadersEvadeNothing(t *testing.T) {
 		if err := edge.Shutdown(t.Context()); err != nil {
 			t.Error(err)
 		}
+		for range 2 { // from where a proxy may be
+			if got := knock(5001, "10.0.0.2:1", "203.0.113.6"); got == 200 {
+				t.Error("it came in, and the edge is closed")
+			}
+		}
 		if n := l.bites(LimitSocketsAddress); n != 1990 {
 			t.Errorf("counted %d", n)
+		}
+		if n := strings.Count(l.log.String(), "a proxy is not trusted"); n != 1 || !strings.Contains(l.log.String(), `"proxy":"10.0.0.2"`) {
+			t.Errorf("the log has %d lines about the proxy", n)
 		}
 		var remotes []string
 		for _, line := range l.lines(t) {
@@ -353,4 +362,38 @@ func TestOutboxBytes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Without memory nobody comes in and no call begins; those that run go on.
+func TestNoMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var full atomic.Bool
+		w := newWorld(t, Config{Full: full.Load})
+		ann, ben := w.dial(barePath), w.dial(barePath)
+		w.tell(ann, "join r ann")
+		w.hear(ann, "joined")
+		full.Store(true)
+		w.tell(ben, "claim r ben")
+		w.hear(ben, "refused")
+		w.tell(ben, "hello")
+		w.hear(ben, "hello")
+		_, resp, err := websocket.Dial(t.Context(), "ws://gate.test"+barePath, &websocket.DialOptions{HTTPClient: w.client})
+		if err == nil || resp.StatusCode != http.StatusServiceUnavailable {
+			t.Error(err)
+		}
+		w.wantPost("/rtc/0/s/xhr", "", 503, "Service Unavailable\n")
+		w.tell(ann, "say still here")
+		w.tell(ann, "on")
+		w.hear(ann, "on")
+		if s := w.hub.Stats(); s.Members != 1 || s.People != 1 {
+			t.Errorf("%+v", s)
+		}
+		if n := w.ledger.bites(LimitMemory); n != 3 {
+			t.Errorf("counted %d", n)
+		}
+		full.Store(false)
+		w.tell(ben, "claim r ben")
+		w.hear(ben, "joined")
+		w.hear(w.dial(sockjsPath), "o")
+	})
 }

@@ -29,13 +29,24 @@ func costOf(cmd core.Command, size int) (cost float64, drawing bool) {
 		cost = costCandidate
 	case core.Offer, core.Subscribe, core.Answer:
 		cost = costSDP
-	case core.Hello, core.Join, core.Open, core.Group:
-		cost = costAdmission
 	case core.Cast:
 		drawing = c.Topic == core.Stroke
 	default: // told on, answered or refused at once
 	}
+	if grows(cmd) {
+		cost = costAdmission
+	}
 	return cost + costBytes*float64(size), drawing
+}
+
+// grows reports whether a command makes the house larger, by people or rooms.
+func grows(cmd core.Command) bool {
+	switch cmd.(type) {
+	case core.Hello, core.Join, core.Open, core.Group:
+		return true
+	default:
+		return false
+	}
 }
 
 // bucket is a token bucket that can be overdrawn: what is taken beyond it is paid

@@ -74,6 +74,7 @@ type Options struct {
 	OutboxLimit  int           // events a client may be behind; 0: 1024
 	OutboxBytes  int           // that they may hold, besides the largest of them; 0: 4 MiB
 	WriteTimeout time.Duration // for one frame, and more if it is long; 0: 10 s
+	Full         func() bool   // there is no memory for new calls; nil: there is
 	Limits       Limits        // of them, those of one connection's frames
 	Limited      func(Limit)   // told of a limit that bites; nil: the Observer is
 	Registered   func()        // called once the client has said who it is, and was let in; nil: nobody wants to know
@@ -88,6 +89,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Limited == nil {
 		o.Limited = o.Observer.Limited
+	}
+	if o.Full == nil {
+		o.Full = func() bool { return false }
 	}
 	if o.Registered == nil {
 		o.Registered = func() {}
@@ -208,6 +212,9 @@ func (p *pumps) read(ctx context.Context) error {
 		case err != nil:
 			p.badFrame(ref, err)
 			p.session.Fail(ref, err)
+		case grows(cmd) && p.options.Full():
+			p.options.Limited(LimitMemory)
+			p.session.Fail(ref, core.Errorf(core.Draining, "no memory for more calls"))
 		case cmd != nil:
 			p.session.Do(ctx, ref, cmd)
 			p.register()

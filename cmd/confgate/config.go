@@ -31,6 +31,8 @@ type config struct {
 	proxies transport.Proxies
 	sockets transport.Limits
 	outbox  struct{ events, bytes int }
+	// memoryGuard is how many percent of the memory limit may be used.
+	memoryGuard uint
 
 	mediaPort int
 	mediaIPs  []netip.Addr

@@ -197,7 +197,7 @@ func (m *metrics) Panicked(core.RoomID, any, []byte) { m.panics.Inc() }
 // taken.
 func (m *metrics) look(hub func() core.Stats, plane func() media.Stats, ready func() bool) {
 	m.registry.MustRegister(&glance{hub, plane, readings()}, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: metricPrefix + "ready", Help: "1 when new calls are taken, 0 when starting or draining.",
+		Name: metricPrefix + "ready", Help: "1 when new calls are taken, 0 when starting, draining or short of memory.",
 	}, func() float64 {
 		if ready() {
 			return 1

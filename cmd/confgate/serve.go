@@ -163,11 +163,15 @@ func (g *gateway) build() error {
 	doors := doors(g.config)
 	m := newMetrics(doors)
 	g.metrics = m
+	memory := &memory{
+		limit: uint64(limitMemory(os.DirFS("/"), g.log)), guard: uint64(g.config.memoryGuard), used: usedMemory,
+	}
+	g.state.full = memory.isFull
 	g.hub = core.NewHub(core.HubConfig{
 		Plane: g.plane, Auth: g.admission, Observer: observers{m, &journal{log: g.log}},
 	})
 	g.edge = transport.New(transport.Config{
-		Hub: g.hub, Observer: m, Log: g.log, Proxies: g.config.proxies, Limits: g.config.sockets,
+		Hub: g.hub, Observer: m, Log: g.log, Full: memory.isFull, Proxies: g.config.proxies, Limits: g.config.sockets,
 		OutboxLimit: g.config.outbox.events, OutboxBytes: g.config.outbox.bytes,
 		AllowOrigin: func(origin string) bool { return allow(origin) || g.admission.allowOrigin(origin) },
 	})

@@ -20,9 +20,10 @@ func socketFlags(fs *flag.FlagSet, c *config) {
 
 	fs.IntVar(&c.outbox.events, "outbox-events", 1024, "most `events` a client may be behind")
 	fs.IntVar(&c.outbox.bytes, "outbox-bytes", 4<<20, "most `bytes` in them, besides the largest one")
+	fs.UintVar(&c.memoryGuard, "memory-guard", 85, "`percent` of the memory limit that may be in use")
 
 	l := transport.DefaultLimits()
-	fs.IntVar(&c.sockets.Sockets, "max-sockets", l.Sockets, "most `sockets`")
+	fs.IntVar(&c.sockets.Sockets, "max-sockets", l.Sockets, "most `sockets` that clients may have open")
 	fs.IntVar(&c.sockets.SocketsPerAddress, "max-sockets-per-ip", l.SocketsPerAddress, "most `sockets` of one address, or one /64 of IPv6")
 	fs.IntVar(&c.sockets.Unregistered, "max-unregistered", l.Unregistered, "most `sockets` of clients not let in yet")
 	fs.IntVar(&c.sockets.UnregisteredPerAddress, "max-unregistered-per-ip", l.UnregisteredPerAddress, "most `sockets` of those of one address")
@@ -41,7 +42,7 @@ func rateFlags(fs *flag.FlagSet, r *transport.Rate, preset transport.Rate, name,
 // socketSettings are the settings that socketFlags declares.
 var socketSettings = []string{
 	"trusted-proxy", "proxy-header", "outbox-events", "outbox-bytes", "max-sockets", "max-sockets-per-ip", "max-unregistered", "max-unregistered-per-ip",
-	"register-timeout", "message-rate", "message-burst", "drawing-rate", "drawing-burst", "flood-time",
+	"register-timeout", "message-rate", "message-burst", "drawing-rate", "drawing-burst", "flood-time", "memory-guard",
 }
 
 // checkSockets finds limits that make no sense.
@@ -51,6 +52,9 @@ func checkSockets(c config, fs *flag.FlagSet) error {
 		if r.PerSecond > 0 && r.Burst < 1 {
 			errs = append(errs, fmt.Errorf("--%s-burst: nothing could be sent", name))
 		}
+	}
+	if c.memoryGuard > 100 {
+		errs = append(errs, fmt.Errorf("--memory-guard: %d is more than 100 percent", c.memoryGuard))
 	}
 	if c.outbox.events < 1 || c.outbox.bytes < 1 {
 		errs = append(errs, errors.New("--outbox-events and --outbox-bytes: clients must be able to be behind"))

@@ -29,7 +29,7 @@ func TestSocketSettings(t *testing.T) {
 	for _, bad := range [][]string{
 		{"--max-sockets", "-1"}, {"--register-timeout", "-1s"}, {"--max-sockets", "many"},
 		{"--trusted-proxy", "proxy.example"}, {"--trusted-proxy", "10.0.0.0/33"}, {"--trusted-proxy", "::ffff:10.0.0.0/104"},
-		{"--proxy-header", "X-Real-IP"}, {"--outbox-bytes", "0"}, {"--outbox-events", "0"}, {"--drawing-burst", "0"},
+		{"--proxy-header", "X-Real-IP"}, {"--outbox-bytes", "0"}, {"--outbox-events", "0"}, {"--drawing-burst", "0"}, {"--memory-guard", "101"},
 	} {
 		if _, err := loadConfig(append([]string{"--dev"}, bad...), nil); err == nil || !strings.Contains(err.Error(), bad[0][1:]) {
 			t.Errorf("%q: %v", bad, err)
