@@ -3,8 +3,10 @@ package transport
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -26,21 +28,32 @@ type Config struct {
 	// other origin.
 	AllowOrigin func(origin string) bool
 
+	// Full says that there is no memory for more connections and calls; nil: never.
+	Full func() bool
+
+	Proxies Proxies // whose word on clients' addresses counts
+	Limits  Limits  // zero: none
+
 	Heartbeat      time.Duration // between signs of life on an idle connection; 0: 25 s
 	PongTimeout    time.Duration // for the answer to a ping; 0: 10 s
 	WriteTimeout   time.Duration // for one frame, and more if it is long; 0: 10 s
 	MaxFrame       int           // bytes of a client's message, where the dialect does not say; 0: 64 KiB
 	OutboxLimit    int           // events a client may be behind; 0: 1024
+	OutboxBytes    int           // that they may hold, besides the largest of them; 0: 4 MiB
 	MaxXHRSessions int           // of each door, that poll over XHR; 0: 10,000
 }
 
 // Edge is where clients come in: it knows every connection there is.
 type Edge struct {
-	config Config
+	config     Config
+	notices    notices
+	proxyNoted sync.Once
+	scratch    scratch
 
 	// Guarded by mu.
 	mu      sync.Mutex
 	visits  map[*visit]struct{}
+	census  census
 	closing bool
 	gone    chan struct{} // closed when closing and the last visit has ended
 }
@@ -56,40 +69,104 @@ func New(c Config) *Edge {
 	if c.AllowOrigin == nil {
 		c.AllowOrigin = func(string) bool { return false }
 	}
+	if c.Full == nil {
+		c.Full = func() bool { return false }
+	}
 	c.Heartbeat = cmp.Or(c.Heartbeat, 25*time.Second)
 	c.PongTimeout = cmp.Or(c.PongTimeout, 10*time.Second)
 	c.WriteTimeout = cmp.Or(c.WriteTimeout, defaultWriteTimeout)
 	c.MaxFrame = cmp.Or(c.MaxFrame, 64<<10)
 	c.OutboxLimit = cmp.Or(c.OutboxLimit, defaultOutboxLimit)
+	c.OutboxBytes = cmp.Or(c.OutboxBytes, defaultOutboxBytes)
 	c.MaxXHRSessions = cmp.Or(c.MaxXHRSessions, 10_000)
-	return &Edge{config: c, visits: make(map[*visit]struct{}), gone: make(chan struct{})}
+	return &Edge{
+		config: c, visits: make(map[*visit]struct{}), gone: make(chan struct{}),
+		census: census{addresses: make(map[netip.Addr]*tally)},
+	}
 }
 
 // visit is one connection in the edge's book, from before it is accepted until its
 // last goroutine has gone.
 type visit struct {
-	edge *Edge
-	cut  context.CancelCauseFunc
+	edge    *Edge
+	cut     context.CancelCauseFunc
+	network netip.Addr
+	remote  string
+	origin  string // of the page; empty: it is none
+
+	// Guarded by edge.mu.
+	patience   *time.Timer // ends the visit, until it is registered; nil: nothing does
+	registered bool        // its client has said who it is
 }
 
-// enter takes a connection into the book, unless the edge is closing: then there is
-// no visit. The context ends with the visit, not with the request that began it.
-func (e *Edge) enter(r *http.Request) (context.Context, *visit) {
-	ctx, cut := context.WithCancelCause(context.WithoutCancel(r.Context()))
-	v := &visit{e, cut}
+// enter takes a connection into the book, unless the edge is closing or there are
+// too many already. The context ends with the visit, not with the request that began
+// it, nor does it hold on to that.
+func (e *Edge) enter(r *http.Request) (context.Context, *visit, error) {
+	ctx, cut := context.WithCancelCause(context.Background())
+	v := &visit{edge: e, cut: cut, network: networkOf(e.config.Proxies.client(r)), remote: e.remote(r)}
+	v.origin, _ = canonicalOrigin(r.Header.Get("Origin")) // admit has seen to it
+	e.noteProxy(r)
+	err := e.welcome(v)
+	if err != nil {
+		cut(err)
+	}
+	if r, ok := errors.AsType[refused](err); ok {
+		e.limited(r.limit, v.remote)
+	}
+	return ctx, v, err
+}
+
+func (e *Edge) welcome(v *visit) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closing {
-		cut(ErrShutdown)
-		return ctx, nil
+		return ErrShutdown
+	}
+	if e.config.Full() {
+		return refused{LimitMemory}
+	}
+	if err := e.census.admit(v.network, e.config.Limits); err != nil {
+		return err
 	}
 	e.visits[v] = struct{}{}
-	return ctx, v
+	if t := e.config.Limits.RegisterTimeout; t > 0 {
+		v.patience = time.AfterFunc(t, v.expire)
+	}
+	return nil
 }
 
-// turnAway answers a client that comes while the edge is closing.
-func turnAway(w http.ResponseWriter) {
-	http.Error(w, ErrShutdown.Error(), http.StatusServiceUnavailable)
+// expire ends a visit whose client has not said who it is.
+func (v *visit) expire() {
+	v.edge.mu.Lock()
+	late := !v.registered
+	if late {
+		v.cut(ErrUnregistered)
+	}
+	v.edge.mu.Unlock()
+	if late {
+		v.edge.limited(LimitRegisterTime, v.remote)
+	}
+}
+
+// register notes that the client has said who it is, and was let in.
+func (v *visit) register() {
+	v.edge.mu.Lock()
+	defer v.edge.mu.Unlock()
+	if v.registered {
+		return
+	}
+	v.registered = true
+	v.edge.census.register(v.network)
+	v.rest()
+}
+
+// rest stops the visit's timer. It is called with edge.mu held.
+func (v *visit) rest() {
+	if v.patience != nil {
+		v.patience.Stop()
+		v.patience = nil
+	}
 }
 
 func (e *Edge) isClosing() bool {
@@ -104,6 +181,8 @@ func (v *visit) leave() {
 	v.edge.mu.Lock()
 	defer v.edge.mu.Unlock()
 	delete(v.edge.visits, v)
+	v.rest()
+	v.edge.census.leave(v.network, v.registered)
 	if v.edge.closing && len(v.edge.visits) == 0 {
 		close(v.edge.gone)
 	}
@@ -132,13 +211,13 @@ func (e *Edge) Shutdown(ctx context.Context) error {
 // maxFrame is how long a message of a dialect's clients may be, in bytes.
 func (e *Edge) maxFrame(d protocol.Dialect) int { return cmp.Or(d.MaxFrame, e.config.MaxFrame) }
 
-// options are those of a connection that r began.
-func (e *Edge) options(r *http.Request, framing string) Options {
-	origin, _ := canonicalOrigin(r.Header.Get("Origin")) // admit has seen to it
+// options are those of a connection that was let in as v.
+func (e *Edge) options(v *visit, framing string) Options {
 	return Options{
-		Framing: framing, Remote: r.RemoteAddr, Origin: origin,
+		Framing: framing, Remote: v.remote, Origin: v.origin, Registered: v.register,
+		Full: e.config.Full, Limits: e.config.Limits, Limited: func(l Limit) { e.limited(l, v.remote) },
 		Observer: e.config.Observer, Log: e.config.Log,
-		OutboxLimit: e.config.OutboxLimit, WriteTimeout: e.config.WriteTimeout,
+		OutboxLimit: e.config.OutboxLimit, OutboxBytes: e.config.OutboxBytes, WriteTimeout: e.config.WriteTimeout,
 	}
 }
 

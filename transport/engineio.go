@@ -95,7 +95,7 @@ func (g *engine) resume(w http.ResponseWriter, r *http.Request, rev revision, ov
 	s := g.sessions[sid]
 	g.mu.Unlock()
 	switch {
-	case s == nil || s.party != partyOf(r):
+	case s == nil || s.page != pageOf(r):
 		unknownSession.refuse(w)
 	case s.revision != rev:
 		badRequest.refuse(w)
@@ -112,33 +112,34 @@ func (g *engine) resume(w http.ResponseWriter, r *http.Request, rev revision, ov
 	}
 }
 
-// party is who opened a session: ids can be seen, and sometimes guessed.
-type party struct{ host, origin string }
-
-// partyOf says who sent a request. Browsers name the origin of a page from here in
-// some requests and not in others, so it counts as none.
-func partyOf(r *http.Request) party {
+// pageOf says of which origin the page is that sent a request; empty: of this one, or
+// it was no page. Browsers name the origin of a page from here in some requests and
+// not in others. A session is only for pages of the origin that opened it. It is
+// not bound to an address: those of phones change, and those behind large networks
+// differ from request to request. What keeps others out is that nobody guesses the id.
+func pageOf(r *http.Request) string {
 	origin, ok := canonicalOrigin(r.Header.Get("Origin"))
 	if !ok || sameOrigin(origin, r) {
-		origin = ""
+		return ""
 	}
-	return party{hostOf(r), origin}
+	return origin
 }
 
 // open begins a session that polls. If there can be none, r was answered.
 func (g *engine) open(w http.ResponseWriter, r *http.Request, rev revision) *engineSession {
 	s := newEngineSession(g, r, rev)
 	if !g.remember(s) {
+		g.edge.limited(LimitXHRSessions, g.edge.remote(r))
 		http.Error(w, "too many sessions", http.StatusServiceUnavailable)
 		return nil
 	}
-	ctx, visit := g.edge.enter(r)
-	if visit == nil {
+	ctx, visit, err := g.edge.enter(r)
+	if err != nil {
 		g.forget(s, true)
-		turnAway(w)
+		turnAway(w, err)
 		return nil
 	}
-	s.begin(ctx, visit, g.edge.options(r, sioFraming))
+	s.begin(ctx, visit, g.edge.options(visit, sioFraming))
 	return s
 }
 

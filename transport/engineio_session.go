@@ -50,7 +50,7 @@ type talker interface {
 type engineSession struct {
 	engine   *engine
 	sid      string
-	party    party
+	page     string // the origin of who opened it
 	revision revision
 	talker   talker
 	cut      context.CancelCauseFunc
@@ -82,7 +82,7 @@ type engineSession struct {
 
 func newEngineSession(g *engine, r *http.Request, rev revision) *engineSession {
 	return &engineSession{
-		engine: g, sid: g.node + "." + newID(), party: partyOf(r), revision: rev,
+		engine: g, sid: g.node + "." + newID(), page: pageOf(r), revision: rev,
 		turn: make(chan struct{}, 1), began: time.Now(), changed: make(chan struct{}),
 	}
 }

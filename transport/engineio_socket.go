@@ -19,6 +19,9 @@ type engineSocket struct {
 	turn chan struct{} // held by who writes: each frame has a deadline of its own
 }
 
+// enginePackets is a WebSocket with nothing on top: a session makes its frames itself.
+var enginePackets = wire{framing: sioFraming}
+
 // accept makes a WebSocket of a request. If it cannot, it has answered.
 func (s *engineSession) accept(w http.ResponseWriter, r *http.Request) (*engineSocket, error) {
 	// A client that sends an image over a slow line has no time for pongs.
@@ -27,14 +30,14 @@ func (s *engineSession) accept(w http.ResponseWriter, r *http.Request) (*engineS
 	if err != nil {
 		return nil, err
 	}
-	return &engineSocket{socket{ws: ws, conn: t.conn, config: &s.engine.edge.config, closed: make(chan struct{})}, make(chan struct{}, 1)}, nil
+	return &engineSocket{socket{ws: ws, line: t.line, wire: &enginePackets, edge: s.engine.edge, closed: make(chan struct{})}, make(chan struct{}, 1)}, nil
 }
 
 // openSocket begins a session on a WebSocket, and serves it.
 func (g *engine) openSocket(w http.ResponseWriter, r *http.Request, rev revision) {
-	ctx, visit := g.edge.enter(r)
-	if visit == nil {
-		turnAway(w)
+	ctx, visit, err := g.edge.enter(r)
+	if err != nil {
+		turnAway(w, err)
 		return
 	}
 	s := newEngineSession(g, r, rev)
@@ -45,7 +48,7 @@ func (g *engine) openSocket(w http.ResponseWriter, r *http.Request, rev revision
 	}
 	s.socket = ws
 	s.takeTurn()
-	s.begin(ctx, visit, g.edge.options(r, sioFraming))
+	s.begin(ctx, visit, g.edge.options(visit, sioFraming))
 	if s.enter() {
 		s.startReading(ws)
 	}
@@ -117,7 +120,7 @@ func (s *engineSession) tryOut(ws *engineSocket) error {
 	if !s.setProbe(ws) {
 		return ErrLost
 	}
-	if err := ws.conn.SetReadDeadline(time.Now().Add(upgradeTimeout)); err != nil {
+	if err := ws.line.SetReadDeadline(time.Now().Add(upgradeTimeout)); err != nil {
 		return err
 	}
 	for {
@@ -164,7 +167,7 @@ func (s *engineSession) adopt(ws *engineSocket) error {
 	s.socket, s.probe, s.probed = ws, nil, false
 	waiting := s.flush()
 	s.mu.Unlock()
-	err := ws.conn.SetReadDeadline(time.Time{})
+	err := ws.line.SetReadDeadline(time.Time{})
 	for _, packet := range waiting {
 		if err == nil {
 			err = ws.sendInTurn(ctx, packet)
@@ -198,7 +201,7 @@ func (s *engineSession) read(ws *engineSocket) error {
 
 // next reads a packet.
 func (s *engineSession) next(ws *engineSocket) (enginePacket, error) {
-	kind, frame, err := ws.ws.Read(context.Background())
+	kind, frame, err := s.engine.edge.scratch.read(ws.ws, ws.line)
 	switch {
 	case err != nil:
 		return enginePacket{}, readError(err)

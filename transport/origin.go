@@ -37,7 +37,7 @@ func (e *Edge) admit(w http.ResponseWriter, r *http.Request) bool {
 			return true
 		}
 	}
-	e.config.Log.Warn("origin refused", "origin", clip(strings.Join(origins, ", ")), "remote", r.RemoteAddr)
+	e.config.Log.Warn("origin refused", "origin", clip(strings.Join(origins, ", ")), "remote", e.remote(r))
 	http.Error(w, "origin not allowed", http.StatusForbidden)
 	return false
 }

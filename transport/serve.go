@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -18,6 +19,7 @@ import (
 // Defaults of Options and Config.
 const (
 	defaultOutboxLimit  = 1024 // events
+	defaultOutboxBytes  = 4 << 20
 	defaultWriteTimeout = 10 * time.Second
 )
 
@@ -59,6 +61,7 @@ type Observer interface {
 	Opened(dialect, framing string)
 	Closed(dialect, framing string, cause error) // see Reason
 	BadFrame(dialect string)
+	Limited(Limit) // a limit bites
 }
 
 // Options are the circumstances of one connection. The zero value serves.
@@ -69,7 +72,12 @@ type Options struct {
 	Observer     Observer      // nil: nobody watches
 	Log          *slog.Logger  // nil: silent
 	OutboxLimit  int           // events a client may be behind; 0: 1024
+	OutboxBytes  int           // that they may hold, besides the largest of them; 0: 4 MiB
 	WriteTimeout time.Duration // for one frame, and more if it is long; 0: 10 s
+	Full         func() bool   // there is no memory for new calls; nil: there is
+	Limits       Limits        // of them, those of one connection's frames
+	Limited      func(Limit)   // told of a limit that bites; nil: the Observer is
+	Registered   func()        // called once the client has said who it is, and was let in; nil: nobody wants to know
 }
 
 func (o Options) withDefaults() Options {
@@ -79,7 +87,17 @@ func (o Options) withDefaults() Options {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.Limited == nil {
+		o.Limited = o.Observer.Limited
+	}
+	if o.Full == nil {
+		o.Full = func() bool { return false }
+	}
+	if o.Registered == nil {
+		o.Registered = func() {}
+	}
 	o.OutboxLimit = cmp.Or(o.OutboxLimit, defaultOutboxLimit)
+	o.OutboxBytes = cmp.Or(o.OutboxBytes, defaultOutboxBytes)
 	o.WriteTimeout = cmp.Or(o.WriteTimeout, defaultWriteTimeout)
 	return o
 }
@@ -90,17 +108,22 @@ type nobody struct{}
 func (nobody) Opened(string, string)        {}
 func (nobody) Closed(string, string, error) {}
 func (nobody) BadFrame(string)              {}
+func (nobody) Limited(Limit)                {}
 
 // Serve runs one connection until it breaks, its client is cut off, or ctx ends,
-// and returns the cause. It uses two goroutines: this one reads, another writes.
+// and returns the cause. It reads in this goroutine, and writes in another for as
+// long as there is something to write: most connections are idle most of the time.
 // When it returns, the client has left everything. Closing the connection, in the
 // words of its framing, is the caller's.
 func Serve(ctx context.Context, c Conn, hub *core.Hub, d protocol.Dialect, o Options) error {
 	o = o.withDefaults()
 	ctx, cut := context.WithCancelCause(ctx)
 	defer cut(nil)
+	var p *pumps
 	out := core.NewOutbox(o.OutboxLimit, cut)
-	p := &pumps{
+	out.LimitBytes(o.OutboxBytes)
+	out.OnWork(func() { p.startWriting(ctx, cut) })
+	p = &pumps{
 		conn: c, codec: d.Codec, session: hub.Session(out, core.Peer{Remote: o.Remote, Origin: o.Origin}), out: out, options: o,
 		log: o.Log.With("dialect", d.Name, "framing", o.Framing, "remote", o.Remote),
 		bad: func() { o.Observer.BadFrame(d.Name) },
@@ -109,14 +132,10 @@ func Serve(ctx context.Context, c Conn, hub *core.Hub, d protocol.Dialect, o Opt
 		w.Watch(out.Quiet)
 	}
 	p.acks, _ = c.(Acknowledger)
+	p.throttle = newThrottle(o.Limits)
 	began := time.Now()
 	o.Observer.Opened(d.Name, o.Framing)
 
-	wrote := make(chan struct{})
-	go func() {
-		defer close(wrote)
-		cut(guard(p.log, func() error { return p.write(ctx) }))
-	}()
 	cut(guard(p.log, func() error { return p.read(ctx) }))
 	user := p.session.User()
 	if lost(context.Cause(ctx)) {
@@ -124,9 +143,12 @@ func Serve(ctx context.Context, c Conn, hub *core.Hub, d protocol.Dialect, o Opt
 	} else {
 		p.session.Close()
 	}
-	<-wrote
+	p.stopWriting()
 
 	cause := context.Cause(ctx)
+	if limit := endingOf(cause).limit; limit != "" {
+		o.Limited(limit)
+	}
 	o.Observer.Closed(d.Name, o.Framing, cause)
 	p.log.Info("connection ended", "user", clip(string(user)), "duration", time.Since(began),
 		"frames_in", p.framesIn, "frames_out", p.framesOut, "bad_frames", p.badFrames,
@@ -165,8 +187,15 @@ type pumps struct {
 
 	// Owned by read.
 	framesIn, badFrames int
+	known               bool // the client has said who it is
+	throttle            throttle
 	// Owned by write.
 	framesOut int
+
+	writers sync.WaitGroup // one at a time
+	// Guarded by mu.
+	mu   sync.Mutex
+	over bool // nothing is to be written any more
 }
 
 func (p *pumps) read(ctx context.Context) error {
@@ -186,13 +215,28 @@ func (p *pumps) read(ctx context.Context) error {
 		if p.acks != nil {
 			ref.Ack = p.acks.Wanted()
 		}
+		if err := p.throttle.hold(ctx, cmd, len(frame), p.options.Limited); err != nil {
+			return err
+		}
 		switch {
 		case err != nil:
 			p.badFrame(ref, err)
 			p.session.Fail(ref, err)
+		case grows(cmd) && p.options.Full():
+			p.options.Limited(LimitMemory)
+			p.session.Fail(ref, core.Errorf(core.Draining, "no memory for more calls"))
 		case cmd != nil:
 			p.session.Do(ctx, ref, cmd)
+			p.register()
 		}
+	}
+}
+
+// register tells, once, that the client has said who it is.
+func (p *pumps) register() {
+	if !p.known && p.session.User() != "" {
+		p.known = true
+		p.options.Registered()
 	}
 }
 
@@ -204,11 +248,38 @@ func (p *pumps) badFrame(ref core.Ref, err error) {
 	}
 }
 
+// startWriting writes what waits, and ends the connection where that fails.
+func (p *pumps) startWriting(ctx context.Context, cut context.CancelCauseFunc) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over {
+		return
+	}
+	p.writers.Go(func() {
+		if err := guard(p.log, func() error { return p.write(ctx) }); err != nil {
+			cut(err)
+		}
+	})
+}
+
+// stopWriting returns when nothing is being written any more, and has nothing be
+// written from then on.
+func (p *pumps) stopWriting() {
+	p.mu.Lock()
+	p.over = true
+	p.mu.Unlock()
+	p.writers.Wait()
+}
+
+// write writes until nothing waits.
 func (p *pumps) write(ctx context.Context) error {
 	for {
-		events, err := p.out.Take(ctx)
-		if err != nil {
-			return err
+		events := p.out.Drain()
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case len(events) == 0:
+			return nil
 		}
 		for _, event := range events {
 			for i, frame := range p.codec.Encode(event) {

@@ -77,7 +77,7 @@ func greet(w http.ResponseWriter, _ *http.Request) {
 // info tells the client what there is, and how long a round trip takes.
 func (e *Edge) info(w http.ResponseWriter, _ *http.Request) {
 	if e.isClosing() {
-		turnAway(w)
+		turnAway(w, ErrShutdown)
 		return
 	}
 	var entropy [4]byte

@@ -310,6 +310,7 @@ func TestXHRSessionIsForWhoOpenedIt(t *testing.T) {
 			{"192.0.2.1:1000", "http://a.com", 404},
 			{"192.0.2.1:1000", "", 404},
 			{"[2001:db8::1]:1000", "https://a.com", 404},
+			{"[::ffff:192.0.2.1]:1000", "https://a.com", 204},
 		} {
 			if got := ask(tt.remote, tt.origin, "xhr_send", `["x"]`); got != tt.want {
 				t.Errorf("xhr_send from %s, %s: %d, want %d", tt.remote, tt.origin, got, tt.want)
@@ -485,7 +486,7 @@ func TestXHRSendersWaitInLine(t *testing.T) {
 			}
 			return r
 		}
-		s := newXHRSession(request(http.NoBody), &edge.config, func(error) {}) // nobody reads from it
+		s := newXHRSession(&visit{edge: edge, cut: func(error) {}}, "", edge.config.MaxFrame) // nobody reads from it
 		x.sessions["s"] = s
 		defer s.end(nil)
 

@@ -5,8 +5,8 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -62,8 +62,10 @@ type xhr struct {
 // xhrSession is a Conn over XHR requests: at most one that receives, and others,
 // one after another, that send.
 type xhrSession struct {
-	// A session is only for who opened it: ids can be guessed or seen.
-	host, origin string
+	// A session is only for who opened it, at the same address: clients think of its
+	// name, which is short.
+	network netip.Addr
+	origin  string
 
 	config  *Config
 	limit   int // bytes of a message from the client
@@ -116,16 +118,16 @@ func (x *xhr) open(r *http.Request, framing string) (_ *xhrSession, status int) 
 	case s != nil:
 		return s, http.StatusOK
 	case len(x.sessions) >= x.edge.config.MaxXHRSessions:
+		x.edge.limited(LimitXHRSessions, x.edge.remote(r))
 		return nil, http.StatusServiceUnavailable
 	}
-	ctx, visit := x.edge.enter(r)
-	if visit == nil {
-		return nil, http.StatusServiceUnavailable
+	ctx, visit, err := x.edge.enter(r)
+	if err != nil {
+		return nil, statusOf(err)
 	}
-	s = newXHRSession(r, &x.edge.config, visit.cut)
-	s.limit = x.edge.maxFrame(x.dialect)
+	s = newXHRSession(visit, r.Header.Get("Origin"), x.edge.maxFrame(x.dialect))
 	x.sessions[key] = s
-	options := x.edge.options(r, framing)
+	options := x.edge.options(visit, framing)
 	// A session outlives the requests that it is made of.
 	go func() {
 		defer visit.leave()
@@ -232,30 +234,22 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	return body, err
 }
 
-func newXHRSession(r *http.Request, c *Config, cut context.CancelCauseFunc) *xhrSession {
+func newXHRSession(v *visit, origin string, limit int) *xhrSession {
 	s := &xhrSession{
-		host: hostOf(r), origin: r.Header.Get("Origin"),
-		config: c, limit: c.MaxFrame, cut: cut,
+		network: v.network, origin: origin,
+		config: &v.edge.config, limit: limit, cut: v.cut,
 		frames:  make(chan []byte, queuedFrames),
 		batches: make(chan batch),
 		turn:    make(chan struct{}, 1),
 		ended:   make(chan struct{}),
 	}
 	s.frames <- openFrame
-	s.away = time.AfterFunc(absence, func() { cut(ErrLost) })
+	s.away = time.AfterFunc(absence, func() { v.cut(ErrLost) })
 	return s
 }
 
 func (s *xhrSession) belongsTo(r *http.Request) bool {
-	return s.host == hostOf(r) && s.origin == r.Header.Get("Origin")
-}
-
-func hostOf(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
+	return s.network == networkOf(s.config.Proxies.client(r)) && s.origin == r.Header.Get("Origin")
 }
 
 func (s *xhrSession) Read(ctx context.Context) ([]byte, error) {

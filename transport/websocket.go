@@ -2,9 +2,11 @@ package transport
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -56,37 +58,56 @@ func (e *Edge) socketHandler(d protocol.Dialect, wire wire) http.HandlerFunc {
 		if !e.admit(w, r) {
 			return
 		}
-		ctx, visit := e.enter(r)
-		if visit == nil {
-			turnAway(w)
+		ctx, visit, err := e.enter(r)
+		if err != nil {
+			turnAway(w, err)
 			return
 		}
-		defer visit.leave()
-		t := &tap{ResponseWriter: w}
-		limit := e.maxFrame(d)
-		ws, err := t.accept(r, wire.overhead*limit)
+		s := &socket{wire: &wire, limit: e.maxFrame(d), edge: e, cut: visit.cut, closed: make(chan struct{})}
+		t := &tap{ResponseWriter: w, came: s.hear}
+		s.ws, err = t.accept(r, wire.overhead*s.limit)
 		if err != nil {
+			visit.leave()
 			return // it was answered
 		}
-		s := &socket{ws: ws, conn: t.conn, wire: wire, limit: limit, config: &e.config, cut: visit.cut, closed: make(chan struct{})}
-		s.serve(ctx, d, e.options(r, wire.framing))
+		s.line = t.line
+		// The request's goroutine has a large stack and holds on to the request.
+		go func() {
+			defer visit.leave()
+			s.serve(ctx, d, e.options(visit, wire.framing))
+		}()
 	}
 }
+
+// Buffers of a WebSocket: most frames fit, and there are many connections. What is
+// longer goes past them.
+const (
+	readBuffer  = 512
+	writeBuffer = 1024
+)
 
 // tap keeps the connection that is hijacked through it.
 type tap struct {
 	http.ResponseWriter
-	came func() // told whenever bytes come; nil: nobody wants to know
-	conn net.Conn
+	came func() // told whenever bytes come
+	line *line
 }
 
 func (t *tap) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(t.ResponseWriter).Hijack()
-	if err == nil && t.came != nil {
-		conn = announced{conn, t.came}
+	if err != nil {
+		return nil, nil, err
 	}
-	t.conn = conn
-	return conn, rw, err
+	early, err := rw.Reader.Peek(rw.Reader.Buffered()) // what came right behind the request
+	if err != nil {
+		return nil, nil, err
+	}
+	t.line = &line{Conn: conn, came: t.came}
+	r := bufio.NewReaderSize(bytes.NewReader(early), max(readBuffer, len(early)))
+	if _, err := r.Peek(len(early)); err != nil {
+		return nil, nil, err
+	}
+	return t.line, bufio.NewReadWriter(r, bufio.NewWriterSize(t.line, writeBuffer)), nil
 }
 
 // accept makes a WebSocket of a request, with messages up to limit bytes. If it
@@ -102,17 +123,21 @@ func (t *tap) accept(r *http.Request, limit int) (*websocket.Conn, error) {
 	return ws, err
 }
 
-// announced is a connection that tells when bytes come.
-type announced struct {
+// line is a connection that tells when bytes come.
+type line struct {
 	net.Conn
 	came func()
+
+	// Owned by who reads.
+	ended bool // there will be no more bytes
 }
 
-func (a announced) Read(p []byte) (int, error) {
-	n, err := a.Conn.Read(p)
+func (l *line) Read(p []byte) (int, error) {
+	n, err := l.Conn.Read(p)
 	if n > 0 {
-		a.came()
+		l.came()
 	}
+	l.ended = l.ended || err != nil
 	return n, err
 }
 
@@ -120,38 +145,72 @@ func (a announced) Read(p []byte) (int, error) {
 // context given to it ends; the socket gives it none that can, so that the close
 // frame still finds its way.
 type socket struct {
-	ws     *websocket.Conn
-	conn   net.Conn // below ws; closing it ends whatever is going on in ws
-	wire   wire
-	limit  int // bytes of a message from the client
-	config *Config
-	cut    context.CancelCauseFunc
+	ws    *websocket.Conn
+	line  *line // below ws; closing it ends whatever is going on in ws
+	wire  *wire
+	limit int // bytes of a message from the client
+	edge  *Edge
+	cut   context.CancelCauseFunc
 
 	wrote   atomic.Bool // since the last heartbeat
+	heard   atomic.Bool // since the last ping
+	busy    atomic.Bool // with what the client sent: its answer to a ping may be behind that
+	missed  atomic.Bool // quiet was told so
 	closing atomic.Bool
 	closed  chan struct{} // closed when the connection has ended
 
 	// Owned by Read.
 	messages batch // of the last frame, not read yet
+
+	// Made by Watch, before anything is read.
+	quiet func(missed bool)
+	pulse *pulse
 }
 
 // serve runs the connection from its first frame to its last.
 func (s *socket) serve(ctx context.Context, d protocol.Dialect, o Options) {
 	if s.wire.hello != nil {
-		if err := s.write(s.wire.hello, time.Now().Add(s.config.WriteTimeout)); err != nil {
+		if err := s.write(s.wire.hello, time.Now().Add(s.edge.config.WriteTimeout)); err != nil {
 			s.close(err)
 			return
 		}
 	}
-	p := startPulse(s.config.Heartbeat, s.beat)
-	s.close(Serve(ctx, s, s.config.Hub, d, o))
-	p.stop() // after close, which leaves no beat waiting
+	s.close(Serve(ctx, s, s.edge.config.Hub, d, o))
+	s.pulse.stop() // after close, which leaves no beat waiting
+}
+
+// Watch begins to look for signs of life.
+func (s *socket) Watch(quiet func(missed bool)) {
+	s.quiet = quiet
+	s.pulse = startPulse(s.edge.config.Heartbeat, s.beat)
+}
+
+// hear notes a sign of life.
+func (s *socket) hear() {
+	s.heard.Store(true)
+	if s.missed.Load() && s.missed.Swap(false) {
+		s.quiet(false)
+	}
+}
+
+// miss tells that an answer is late, if it is the client's doing.
+func (s *socket) miss() {
+	if s.heard.Load() || s.busy.Load() {
+		return
+	}
+	s.quiet(true)
+	s.missed.Store(true) // only now, or it could be taken back before it is said
+	if s.heard.Load() {
+		s.hear()
+	}
 }
 
 // Read has the connection closed when ctx ends, whatever goes on in it.
 func (s *socket) Read(ctx context.Context) ([]byte, error) {
 	stop := context.AfterFunc(ctx, func() { s.close(context.Cause(ctx)) })
 	defer stop()
+	s.busy.Store(len(s.messages) > 0)
+	defer s.busy.Store(true)
 	for len(s.messages) == 0 {
 		if err := s.readFrame(); err != nil {
 			return nil, err
@@ -161,12 +220,55 @@ func (s *socket) Read(ctx context.Context) ([]byte, error) {
 }
 
 func (s *socket) readFrame() error {
-	_, frame, err := s.ws.Read(context.Background())
+	_, frame, err := s.edge.scratch.read(s.ws, s.line)
 	if err != nil {
 		return readError(err)
 	}
 	s.messages, err = s.wire.unwrap(frame, s.limit)
 	return err
+}
+
+// scratch holds buffers for messages that are on their way in.
+type scratch struct{ pool sync.Pool }
+
+// scratchBytes are enough for an SDP.
+const scratchBytes = 8 << 10
+
+// read reads a whole message. One that breaks off is an error; to the library, it may
+// look whole.
+func (s *scratch) read(ws *websocket.Conn, l *line) (websocket.MessageType, []byte, error) {
+	kind, message, err := s.readAny(ws)
+	if err == nil && l.ended {
+		err = io.ErrUnexpectedEOF
+	}
+	return kind, message, err
+}
+
+func (s *scratch) readAny(ws *websocket.Conn) (websocket.MessageType, []byte, error) {
+	kind, r, err := ws.Reader(context.Background())
+	if err != nil {
+		return 0, nil, err
+	}
+	buffer, ok := s.pool.Get().(*[scratchBytes]byte)
+	if !ok {
+		buffer = new([scratchBytes]byte)
+	}
+	defer s.pool.Put(buffer)
+	n := 0
+	for n < len(buffer) && err == nil {
+		var more int
+		more, err = r.Read(buffer[n:])
+		n += more
+	}
+	switch {
+	case err == nil:
+		message, err := io.ReadAll(io.MultiReader(bytes.NewReader(buffer[:]), r))
+		return kind, message, err
+	case errors.Is(err, io.EOF):
+		return kind, bytes.Clone(buffer[:n]), nil
+	default:
+		return 0, nil, err
+	}
 }
 
 // readError gives the cause of a connection's end that shows as an error of a read.
@@ -190,13 +292,13 @@ func (s *socket) Write(ctx context.Context, message []byte) error {
 
 func (s *socket) write(frame []byte, deadline time.Time) error {
 	s.wrote.Store(true)
-	err := s.conn.SetWriteDeadline(deadline)
+	err := s.line.SetWriteDeadline(deadline)
 	if err == nil {
 		err = s.ws.Write(context.Background(), websocket.MessageText, frame)
 	}
 	if err == nil {
 		// The deadline was this frame's: pongs go out when they must.
-		err = s.conn.SetWriteDeadline(time.Time{})
+		err = s.line.SetWriteDeadline(time.Time{})
 	}
 	return writeError(err)
 }
@@ -215,9 +317,13 @@ func writeError(err error) error {
 }
 
 // beat shows the client a sign of life, and wants one: a connection whose other
-// end has vanished looks open for a long time. It reports whether to go on.
+// end has vanished looks open for a long time. Any bytes are one: an answer may be
+// on its way behind an image. It reports whether to go on.
 func (s *socket) beat() bool {
-	ctx, cancel := context.WithTimeout(context.Background(), s.config.PongTimeout)
+	s.heard.Store(false)
+	late := time.AfterFunc(lateAfter, s.miss)
+	defer late.Stop()
+	ctx, cancel := context.WithTimeout(context.Background(), s.edge.config.PongTimeout)
 	defer cancel()
 	var err error
 	if idle := !s.wrote.Swap(false); idle && s.wire.heartbeat != nil {
@@ -227,6 +333,9 @@ func (s *socket) beat() bool {
 		err = s.ws.Ping(ctx)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
+		if s.heard.Load() || s.busy.Load() {
+			return true
+		}
 		s.cut(ErrSilent)
 	}
 	return err == nil
@@ -240,7 +349,7 @@ func (s *socket) close(cause error) {
 		return
 	}
 	defer close(s.closed)
-	teardown := time.AfterFunc(closeGrace, func() { s.conn.Close() })
+	teardown := time.AfterFunc(closeGrace, func() { s.line.Close() })
 	defer teardown.Stop()
 	end := endingOf(cause)
 	if s.wire.bye != nil {
@@ -266,8 +375,9 @@ func startPulse(every time.Duration, beat func() bool) *pulse {
 	p.timer = time.AfterFunc(every, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
+		began := time.Now()
 		if !p.stopped && beat() {
-			p.timer.Reset(every)
+			p.timer.Reset(every - time.Since(began))
 		}
 	})
 	return p

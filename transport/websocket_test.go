@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"encoding/binary"
 	"io"
+	"net"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -121,22 +123,34 @@ func TestFramesUpToTheLimit(t *testing.T) {
 	}
 }
 
-// A frame in pieces counts as a whole.
+// A frame in pieces counts as a whole, on either side of the limit.
 func TestFragmentsAreOneFrame(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, Config{MaxFrame: 4096})
-		c := w.dial(barePath)
-		m, err := c.Writer(t.Context(), websocket.MessageText)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for range 5 {
-			if _, err := io.WriteString(m, strings.Repeat("x", 1000)); err != nil {
-				break
+	const limit, pieces = 4096, 4
+	for _, n := range []int{limit - 1, limit, limit + 1} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, Config{MaxFrame: limit})
+			c := w.dial(barePath)
+			text := strings.Repeat("x", n)
+			go func() { // it may never be taken whole
+				m, err := c.Writer(t.Context(), websocket.MessageText)
+				if err != nil {
+					return
+				}
+				defer m.Close()
+				for i := range pieces {
+					if _, err := io.WriteString(m, text[n*i/pieces:n*(i+1)/pieces]); err != nil {
+						return
+					}
+				}
+			}()
+			if n <= limit {
+				w.hear(c, text)
+				return
 			}
-		}
-		w.hearClose(c, websocket.StatusMessageTooBig)
-	})
+			w.hearClose(c, websocket.StatusMessageTooBig)
+			w.wantEnds("websocket too_big")
+		})
+	}
 }
 
 // A client that announces more than it ever sends is not waited for.
@@ -163,6 +177,46 @@ func TestAnnouncedSizeIsNotWaitedFor(t *testing.T) {
 			t.Errorf("took %v", d)
 		}
 	})
+}
+
+// What breaks off is no message.
+func TestHalfAMessageIsNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Config{})
+		conn, r := w.upgrade(barePath)
+		go io.Copy(io.Discard, r)
+		whole := masked("join r ann and more")
+		conn.Write(whole[:6+len("join r ann")])
+		conn.Close()
+		w.wantEnds("websocket lost")
+		if line := w.ledger.lines(t)[0]; line["frames_in"] != 0. || line["user"] != "" {
+			t.Errorf("log: %v", line)
+		}
+	})
+	for _, n := range []int{readBuffer, scratchBytes, 2 * scratchBytes} { // where a read may end
+		l := &ledger{}
+		edge := New(Config{Hub: newHub(), Observer: l, Log: l.options().Log})
+		server := httptest.NewServer(edge.WebSocket(parrot))
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(conn, strings.Replace(upgradeRequest, "PATH", "/", 1))
+		if _, err := bufio.NewReader(conn).ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+		conn.Write(append([]byte{0x81, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0}, strings.Repeat("x", n)...))
+		_ = conn.(*net.TCPConn).CloseWrite() // the server may have gone first
+		io.Copy(io.Discard, conn)
+		conn.Close()
+		if err := edge.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		server.Close()
+		if line := l.lines(t)[0]; line["frames_in"] != 0. {
+			t.Errorf("%d bytes: %v", n, line)
+		}
+	}
 }
 
 func TestHeartbeat(t *testing.T) {
@@ -213,6 +267,81 @@ func TestSilentClientIsCutOff(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The same person may come in again once a connection has missed a sign of life,
+// and not before, nor once it is there again.
+func TestQuietSocketsCanBeReplaced(t *testing.T) {
+	for path, framed := range map[string]func(string) string{
+		barePath:   func(text string) string { return text },
+		sockjsPath: quoted,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, Config{})
+			old, r := w.upgrade(path)
+			go io.Copy(io.Discard, r) // takes everything, and answers no pings
+			old.Write(masked(framed("claim r ann")))
+			synctest.Wait()
+			claim := func(want string) {
+				t.Helper()
+				c := w.dial(path)
+				if path == sockjsPath {
+					w.hear(c, "o")
+					want = "a" + quoted(want)
+				}
+				w.tell(c, framed("claim r ann"))
+				w.hear(c, want)
+				c.Close(websocket.StatusNormalClosure, "")
+				synctest.Wait()
+			}
+			claim("refused")
+			<-time.After(25*time.Second + lateAfter - time.Second)
+			claim("refused")
+			<-time.After(2 * time.Second)
+			old.Write(masked(framed("nothing"))) // here it is again
+			synctest.Wait()
+			claim("refused")
+			<-time.After(25*time.Second + lateAfter)
+			synctest.Wait()
+			claim("joined")
+			old.Close()
+			synctest.Wait()
+			if s := w.hub.Stats(); s.Members != 0 {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+}
+
+// A client on a slow line that sends an image has no time for pongs, nor has one
+// whose messages are held back.
+func TestBusyClientsAreNotSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Config{MaxFrame: 1 << 20, Limits: Limits{Messages: Rate{PerSecond: 1, Burst: 1}}})
+		conn, r := w.upgrade(barePath)
+		said := make(chan string, 1)
+		go func() {
+			for range 2 {
+				said <- string(skipFrames(t, r, 1))
+			}
+		}()
+		began := time.Now()
+		frame := append([]byte{0x81, 0xfe, 0, 100, 0, 0, 0, 0}, strings.Repeat("x", 100)...)
+		for _, b := range frame {
+			conn.Write([]byte{b})
+			<-time.After(time.Second)
+		}
+		if text := <-said; len(text) != 100 {
+			t.Errorf("heard %q", text)
+		}
+		conn.Write(masked("one"))
+		conn.Write(append([]byte{0x81, 0xff, 0, 0, 0, 0, 0, 0xf, 0, 0, 0, 0, 0, 0}, make([]byte, 0xf0000)...))
+		<-said
+		<-time.After(5 * time.Second)
+		if got := w.ledger.ends(); len(got) != 0 {
+			t.Errorf("ends %q after %v", got, time.Since(began))
+		}
+	})
 }
 
 // skipFrames reads the frames of a server until one has the opcode, and gives it.

@@ -28,6 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 //
 //	join ROOM USER   enters a room; the answer is "joined"
 //	claim ROOM USER  the same, where USER has gone quiet; else it is "refused"
+//	hello USER   says who the client is; the answer is "welcome"
 //	say TEXT         tells everyone else in the room TEXT
 //	bad REASON       is malformed
 //	panic            makes Decode panic, mute makes Encode panic
@@ -52,6 +53,10 @@ func (parrotCodec) Decode(frame []byte) (core.Command, core.Ref, error) {
 			Room: core.RoomID(room), Cred: &core.Credentials{User: core.UserID(user)},
 			Online: online, Make: &core.Open{Mode: core.SFU}, Alone: true,
 		}, core.Ref{Op: op, ID: "joined"}, nil
+	case "hello":
+		if rest != "" {
+			return core.Hello{Cred: core.Credentials{User: core.UserID(rest)}, Online: core.Cut}, core.Ref{Op: op, ID: "welcome"}, nil
+		}
 	case "say":
 		return core.Say{Message: core.JSON(rest)}, core.Ref{}, nil
 	case "bad":
@@ -113,6 +118,7 @@ type ledger struct {
 	opened []string
 	closed []string // framing and reason
 	bad    int
+	limits []Limit
 	log    bytes.Buffer
 }
 
@@ -132,6 +138,12 @@ func (l *ledger) BadFrame(string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.bad++
+}
+
+func (l *ledger) Limited(limit Limit) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.limits = append(l.limits, limit)
 }
 
 func (l *ledger) Write(p []byte) (int, error) {
@@ -249,6 +261,11 @@ func (w *world) dial(path string) *websocket.Conn {
 	return c
 }
 
+// upgradeRequest asks for a WebSocket, and offers compression, which is declined.
+const upgradeRequest = "GET PATH HTTP/1.1\r\nHost: gate.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==\r\n" +
+	"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n"
+
 // upgrade opens a WebSocket by hand, for a client that misbehaves.
 func (w *world) upgrade(path string) (net.Conn, *bufio.Reader) {
 	w.Helper()
@@ -257,9 +274,7 @@ func (w *world) upgrade(path string) (net.Conn, *bufio.Reader) {
 		w.Fatal(err)
 	}
 	w.Cleanup(func() { conn.Close() })
-	io.WriteString(conn, "GET "+path+" HTTP/1.1\r\nHost: gate.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==\r\n"+
-		"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n")
+	io.WriteString(conn, strings.Replace(upgradeRequest, "PATH", path, 1))
 	r := bufio.NewReader(conn)
 	resp, err := http.ReadResponse(r, nil)
 	if err != nil {

@@ -28,15 +28,17 @@ var phaseNames = map[phase]string{
 // readiness tells whether new calls are taken.
 type readiness struct {
 	phase   atomic.Int32
-	sources []source // of what says who may come in
+	sources []source    // of what says who may come in
+	full    func() bool // there is no memory for more; nil: there is
 }
 
-func (r *readiness) set(p phase) { r.phase.Store(int32(p)) }
-func (r *readiness) now() phase  { return phase(r.phase.Load()) }
+func (r *readiness) set(p phase)  { r.phase.Store(int32(p)) }
+func (r *readiness) now() phase   { return phase(r.phase.Load()) }
+func (r *readiness) isFull() bool { return r.full != nil && r.full() }
 
 func (r *readiness) isReady() bool {
 	missing := func(s source) bool { return s.state() == auth.None }
-	return r.now() == ready && !slices.ContainsFunc(r.sources, missing)
+	return r.now() == ready && !r.isFull() && !slices.ContainsFunc(r.sources, missing)
 }
 
 // ServeHTTP answers 200 if new calls are taken, else 503 and why not. A source that
@@ -47,6 +49,9 @@ func (r *readiness) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 		code = http.StatusServiceUnavailable
 	}
 	lines := []string{phaseNames[r.now()]}
+	if r.isFull() {
+		lines = append(lines, "no memory for more calls")
+	}
 	for _, s := range r.sources {
 		if says := sourceStates[s.state()]; says != "" {
 			lines = append(lines, s.name+": "+says)

@@ -28,6 +28,12 @@ type config struct {
 	nodeID              string
 	drain               time.Duration
 
+	proxies transport.Proxies
+	sockets transport.Limits
+	outbox  struct{ events, bytes int }
+	// memoryGuard is how many percent of the memory limit may be used.
+	memoryGuard uint
+
 	mediaPort int
 	mediaIPs  []netip.Addr
 
@@ -102,6 +108,7 @@ func newFlags(c *config) *flag.FlagSet {
 
 	eventopFlags(fs, &c.eventop)
 	houseFlags(fs, &c.roomIDs, &c.limits)
+	socketFlags(fs, c)
 
 	c.logFormat = logAuto
 	fs.Func("log-format", "`auto|text|json`: auto is text on a terminal, else json (default auto)",
@@ -196,6 +203,7 @@ var settingGroups = []struct {
 	{"Who may come in", []string{"tenants-file", "auth-failures", "auth-tenant-failures", "auth-window"}},
 	{"Dialect eventOp", []string{"eventop-sdp-delivery", "eventop-only-with-reqid", "eventop-presence-drawing", "eventop-no-subscribed", "eventop-notify-destroy", "eventop-any-host", "eventop-capacity", "eventop-grace", "eventop-max-message", "eventop-deny"}},
 	{"Rooms (limits: 0 is none)", append([]string{"room-ids"}, houseLimits...)},
+	{"Connections (limits: 0 is none)", socketSettings},
 	{"Log", []string{"log-format", "log-level"}},
 }
 
@@ -218,7 +226,7 @@ func loadConfig(args, env []string) (config, error) {
 	if c.dev && len(c.allowOrigins) == 0 {
 		c.allowOrigins = []string{"*"}
 	}
-	return c, c.check()
+	return c, errors.Join(c.check(), checkSockets(c, fs))
 }
 
 // nodeID is what stands before the dot in a session's id.

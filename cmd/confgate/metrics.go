@@ -46,8 +46,8 @@ var (
 	// endings are the causes of a connection's end; transport.Reason has the words.
 	// The last stands for all others.
 	endings = []error{
-		transport.ErrLeft, transport.ErrLost, transport.ErrSilent, transport.ErrStalled, transport.ErrTooBig,
-		transport.ErrNotUTF8, transport.ErrBroken, transport.ErrPanicked, transport.ErrShutdown,
+		transport.ErrLeft, transport.ErrLost, transport.ErrSilent, transport.ErrStalled, transport.ErrUnregistered, transport.ErrTooBig,
+		transport.ErrNotUTF8, transport.ErrBroken, transport.ErrFlood, transport.ErrPanicked, transport.ErrShutdown,
 		core.ErrSlow, core.ErrDisplaced, core.ErrRevoked, core.ErrRoomFailed, errors.ErrUnsupported,
 	}
 
@@ -73,14 +73,14 @@ func newMetrics(doors []transport.Door) *metrics {
 			"dialect", "framing"),
 		opened: counters("connections_opened_total", "Connections that clients opened.", "dialect", "framing"),
 		closed: counters("connections_closed_total", "Connections that ended, by reason: left and lost are the client's doing, "+
-			"slow, stalled and silent its line's, too_big, not_utf8 and broken its program's.", "dialect", "reason"),
+			"slow, stalled and silent its line's, unregistered was let in too late or not at all, too_big, not_utf8, broken and flood its program's.", "dialect", "reason"),
 		badFrames: counters("bad_frames_total", "Frames that were no message of the dialect.", "dialect"),
 		commands: counters("commands_total", "Commands that clients gave, by result: ok, or the code of the error. "+
 			"An Offer is ok once the media plane has it; see confgate_legs_failed_total.", "command", "result"),
+		limits: counters("limit_hits_total", "How often a limit had something refused, slowed down or cut off, by limit.", "limit"),
 		authFailures: counters("auth_failures_total", "People who were not let in, by reason. Of those, bad_proof are the guesses that were looked at, "+
 			"and throttled those that were not.", "reason"),
 		authReloads: counters("auth_reloads_total", "Times that keys and tenants were read again, by result: ok or failed, when the old ones stay.", "result"),
-		limits:      counters("limit_hits_total", "Commands refused for a limit of rooms; see the settings of rooms.", "limit"),
 		overflows:   counter("outbox_overflows_total", "Connections cut off because their client let its outbox fill up."),
 		panics:      counter("room_panics_total", "Rooms ended by a bug; the log has the stack."),
 		firstPacket: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -105,6 +105,9 @@ func newMetrics(doors []transport.Door) *metrics {
 		m.authReloads.WithLabelValues(result)
 	}
 	for _, l := range core.LimitNames() {
+		m.limits.WithLabelValues(string(l))
+	}
+	for _, l := range transport.AllLimits() {
 		m.limits.WithLabelValues(string(l))
 	}
 	for _, c := range commands {
@@ -165,6 +168,9 @@ func (m *metrics) Closed(dialect, framing string, cause error) {
 // BadFrame implements transport.Observer.
 func (m *metrics) BadFrame(dialect string) { m.badFrames.WithLabelValues(dialect).Inc() }
 
+// Limited implements transport.Observer.
+func (m *metrics) Limited(l transport.Limit) { m.limits.WithLabelValues(string(l)).Inc() }
+
 // Handled implements core.Observer.
 func (m *metrics) Handled(_ core.RoomID, _ core.Caller, cmd core.Command, err *core.Error) {
 	if done := m.done[reflect.TypeOf(cmd)]; err == nil && done != nil {
@@ -197,7 +203,7 @@ func (m *metrics) Panicked(core.RoomID, any, []byte) { m.panics.Inc() }
 // taken.
 func (m *metrics) look(hub func() core.Stats, plane func() media.Stats, ready func() bool) {
 	m.registry.MustRegister(&glance{hub, plane, readings()}, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: metricPrefix + "ready", Help: "1 when new calls are taken, 0 when starting or draining.",
+		Name: metricPrefix + "ready", Help: "1 when new calls are taken, 0 when starting, draining or short of memory.",
 	}, func() float64 {
 		if ready() {
 			return 1

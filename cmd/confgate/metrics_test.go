@@ -210,7 +210,7 @@ func TestLimitsAreCountedAndLogged(t *testing.T) {
 		}
 	}
 	got := lines()
-	if n := testutil.CollectAndCount(m.limits); n != len(core.LimitNames()) || len(got) != n {
+	if n := testutil.CollectAndCount(m.limits); n != len(core.LimitNames())+len(transport.AllLimits()) || len(got) != len(core.LimitNames()) {
 		t.Errorf("%d series, %d lines, for %d limits", n, len(got), len(core.LimitNames()))
 	}
 	for i, l := range core.LimitNames() {

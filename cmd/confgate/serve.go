@@ -163,13 +163,19 @@ func (g *gateway) build() error {
 	doors := doors(g.config)
 	m := newMetrics(doors)
 	g.metrics = m
+	memory := &memory{
+		limit: uint64(limitMemory(os.DirFS("/"), g.log)), guard: uint64(g.config.memoryGuard), used: usedMemory,
+	}
+	g.state.full = memory.isFull
 	g.hub = core.NewHub(core.HubConfig{
 		Plane: g.plane, Auth: g.admission, Observer: observers{m, &journal{log: g.log}},
 		Limits: g.config.limits, NewRoomID: g.config.roomIDs.next(),
 	})
-	g.edge = transport.New(transport.Config{Hub: g.hub, Observer: m, Log: g.log, AllowOrigin: func(origin string) bool {
-		return allow(origin) || g.admission.allowOrigin(origin)
-	}})
+	g.edge = transport.New(transport.Config{
+		Hub: g.hub, Observer: m, Log: g.log, Full: memory.isFull, Proxies: g.config.proxies, Limits: g.config.sockets,
+		OutboxLimit: g.config.outbox.events, OutboxBytes: g.config.outbox.bytes,
+		AllowOrigin: func(origin string) bool { return allow(origin) || g.admission.allowOrigin(origin) },
+	})
 	m.look(g.hub.Stats, g.plane.Stats, g.state.isReady)
 	m.watch(g.state.sources)
 
