@@ -46,6 +46,7 @@ type broadcast struct {
 	header rtp.Header
 	body   []byte
 	lane   *lane
+	sinks  []*net.UDPConn // where the subscribers are
 }
 
 func newBroadcast(s *stage, n int) *broadcast {
@@ -64,6 +65,7 @@ func newBroadcast(s *stage, n int) *broadcast {
 			s.t.Fatal(err)
 		}
 		s.t.Cleanup(func() { _ = sink.Close() })
+		b.sinks = append(b.sinks, sink)
 		l := s.room.replace(s.leg(core.UserID(fmt.Sprint(s.n)), "ann"), nil)
 		o := l.outlet(video)
 		o.agree(codec{payload: 96, repair: 97, nack: true, remb: true}, map[string]uint8{sdp.ABSSendTimeURI: 2})
@@ -82,10 +84,20 @@ func newBroadcast(s *stage, n int) *broadcast {
 
 // next has the publisher send a packet; with last, the burst ends.
 func (b *broadcast) next(last bool) {
-	b.header.SequenceNumber++
 	if last {
 		b.header.Timestamp += 3000
 	}
+	sealed := b.sealedNext()
+	b.w.now = time.Now()
+	b.w.media(b.up.link, sealed)
+	if last {
+		b.w.flush()
+	}
+}
+
+// sealedNext gives the publisher's next packet, as it goes over the wire.
+func (b *broadcast) sealedNext() []byte {
+	b.header.SequenceNumber++
 	b.packet = b.packet[:cap(b.packet)]
 	n, err := b.header.MarshalTo(b.packet)
 	if err != nil {
@@ -96,11 +108,7 @@ func (b *broadcast) next(last bool) {
 	if err != nil {
 		panic(err)
 	}
-	b.w.now = time.Now()
-	b.w.media(b.up.link, sealed)
-	if last {
-		b.w.flush()
-	}
+	return sealed
 }
 
 func TestForwardAllocatesNothing(t *testing.T) {

@@ -101,7 +101,7 @@ func askAll(tracks []*track) {
 func (l *lane) attach(o *outlet) {
 	b := o.leg.room.plane.batch()
 	defer o.leg.room.plane.batches.Put(b)
-	now := time.Now()
+	now := o.leg.room.plane.now()
 	l.mu.Lock()
 	l.outlets = append(l.outlets, o)
 	l.assign(o)
@@ -110,7 +110,7 @@ func (l *lane) attach(o *outlet) {
 		t = nil
 	}
 	l.mu.Unlock()
-	b.flush()
+	o.leg.room.plane.flush(b)
 	if t != nil {
 		t.keyframes.ask(joinerGap)
 	}
