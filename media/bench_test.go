@@ -34,6 +34,17 @@ func agreed(t testing.TB) (ours *keys, theirs *srtp.Context) {
 	return ours, end()
 }
 
+// sink is a socket of nobody.
+func (s *stage) sink() *net.UDPConn {
+	s.t.Helper()
+	sink, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = sink.Close() })
+	return sink
+}
+
 // broadcast is a publisher of a picture and its subscribers, whose handshakes are
 // left out, and whose packets go to sockets that nobody reads.
 type broadcast struct {
@@ -46,6 +57,7 @@ type broadcast struct {
 	header rtp.Header
 	body   []byte
 	lane   *lane
+	sinks  []*net.UDPConn // where the subscribers are
 }
 
 func newBroadcast(s *stage, n int) *broadcast {
@@ -59,18 +71,7 @@ func newBroadcast(s *stage, n int) *broadcast {
 	b.up.link.keys.Store(keys)
 	b.up.reception.negotiated([]part{{kind: video, mid: "0", way: sdp.DirectionRecvOnly, codec: codec{payload: 96, nack: true}}}, []section{{}})
 	for range n {
-		sink, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		s.t.Cleanup(func() { _ = sink.Close() })
-		l := s.room.replace(s.leg(core.UserID(fmt.Sprint(s.n)), "ann"), nil)
-		o := l.outlet(video)
-		o.agree(codec{payload: 96, repair: 97, nack: true, remb: true}, map[string]uint8{sdp.ABSSendTimeURI: 2})
-		keys, _ := agreed(s.t)
-		l.link.keys.Store(keys)
-		l.link.route.Store(&path{host: s.plane.port.hosts[0], to: netip.MustParseAddrPort(sink.LocalAddr().String())})
-		l.attach()
+		b.join(s.sink())
 	}
 	b.header = rtp.Header{Version: 2, Marker: true, PayloadType: 96, SSRC: 7}
 	if err := b.header.SetExtension(3, []byte{1, 2, 3}); err != nil {
@@ -80,12 +81,36 @@ func newBroadcast(s *stage, n int) *broadcast {
 	return b
 }
 
+// join attaches a subscriber at sink.
+func (b *broadcast) join(sink *net.UDPConn) *leg {
+	s := b.s
+	b.sinks = append(b.sinks, sink)
+	l := s.idle(core.UserID(fmt.Sprint(s.n)), "ann")
+	o := l.outlet(video)
+	o.agree(codec{payload: 96, repair: 97, nack: true, remb: true}, map[string]uint8{sdp.ABSSendTimeURI: 2})
+	keys, _ := agreed(s.t)
+	l.link.keys.Store(keys)
+	l.link.route.Store(&path{host: s.plane.port.hosts[0], to: netip.MustParseAddrPort(sink.LocalAddr().String())})
+	l.attach()
+	return l
+}
+
 // next has the publisher send a packet; with last, the burst ends.
 func (b *broadcast) next(last bool) {
-	b.header.SequenceNumber++
 	if last {
 		b.header.Timestamp += 3000
 	}
+	sealed := b.sealedNext()
+	b.w.now = time.Now()
+	b.w.media(b.up.link, sealed)
+	if last {
+		b.w.flush()
+	}
+}
+
+// sealedNext gives the publisher's next packet, as it goes over the wire.
+func (b *broadcast) sealedNext() []byte {
+	b.header.SequenceNumber++
 	b.packet = b.packet[:cap(b.packet)]
 	n, err := b.header.MarshalTo(b.packet)
 	if err != nil {
@@ -96,11 +121,7 @@ func (b *broadcast) next(last bool) {
 	if err != nil {
 		panic(err)
 	}
-	b.w.now = time.Now()
-	b.w.media(b.up.link, sealed)
-	if last {
-		b.w.flush()
-	}
+	return sealed
 }
 
 func TestForwardAllocatesNothing(t *testing.T) {

@@ -101,7 +101,7 @@ func askAll(tracks []*track) {
 func (l *lane) attach(o *outlet) {
 	b := o.leg.room.plane.batch()
 	defer o.leg.room.plane.batches.Put(b)
-	now := time.Now()
+	now := o.leg.room.plane.now()
 	l.mu.Lock()
 	l.outlets = append(l.outlets, o)
 	l.assign(o)
@@ -110,7 +110,7 @@ func (l *lane) attach(o *outlet) {
 		t = nil
 	}
 	l.mu.Unlock()
-	b.flush()
+	o.leg.room.plane.flush(b)
 	if t != nil {
 		t.keyframes.ask(joinerGap)
 	}
@@ -122,8 +122,11 @@ const (
 	replayBytes   = 192 << 10
 )
 
-// replay sends o what t has sent since its last key frame. It reports false when
-// that is too much, or not all there. It needs l.mu.
+// replay sends o what t has sent since its last key frame, but for what is about to
+// be forwarded, which o gets with the others: of a packet sent twice the second copy
+// would have another time of sending, and SRTP must not see two packets of one
+// number (RFC 7714 section 8). It reports false when it is too much, or not all
+// there. It needs l.mu.
 func (l *lane) replay(o *outlet, t *track, b *batch, now time.Time) bool {
 	from, ok := t.ring.sinceKey(replayPackets, replayBytes)
 	if !ok {
@@ -139,6 +142,9 @@ func (l *lane) replay(o *outlet, t *track, b *batch, now time.Time) bool {
 		if !ok {
 			continue // lost, or still to come
 		}
+		if t.ring.waits(i) {
+			continue
+		}
 		if o.numbers.source != t {
 			o.numbers.begin(t, p.index, p.stamp, l.rate, now)
 		}
@@ -151,7 +157,7 @@ func (l *lane) replay(o *outlet, t *track, b *batch, now time.Time) bool {
 	o.count(n, octets)
 	o.leg.room.plane.stats.forwarded.Add(uint64(n))
 	o.leg.room.plane.stats.forwardedBytes.Add(uint64(octets))
-	return n > 0
+	return true
 }
 
 func (l *lane) detach(o *outlet) {
@@ -184,6 +190,9 @@ type copyTo struct {
 func (l *lane) plan(t *track, burst []packet, now time.Time, copies []copyTo) (_ []copyTo, waiting bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	for i := range burst {
+		t.ring.forwarded(burst[i].index)
+	}
 	for _, o := range l.outlets {
 		if o.paused || o.target != t && o.numbers.source != t {
 			continue

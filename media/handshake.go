@@ -132,7 +132,7 @@ func (h *handshake) run(ctx context.Context, d *description) {
 	closed := h.link.closed
 	if !closed {
 		h.link.keys.Store(k)
-		h.done.Store(time.Now().UnixNano())
+		h.done.Store(h.link.plane.now().UnixNano())
 	}
 	h.link.mu.Unlock()
 	if closed {

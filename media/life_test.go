@@ -124,12 +124,13 @@ func TestGoroutines(t *testing.T) {
 	if err := view.GracefulClose(); err != nil { // so that what is left is ours
 		t.Fatal(err)
 	}
-	const most = 3 // of the handshake, until the client shows that it is over
-	if n := runtime.NumGoroutine() - idle; n > most {
-		stacks := make([]byte, 1<<20)
-		t.Errorf("%d goroutines, want at most %d\n%s", n, most, stacks[:runtime.Stack(stacks, true)])
-	} else {
-		t.Logf("%d goroutines", n)
+	const most = 3                           // of the handshake, until the client shows that it is over
+	for runtime.NumGoroutine()-idle > most { // the leg's queue may still be at work
+		if s.ctx.Err() != nil {
+			stacks := make([]byte, 1<<20)
+			t.Fatalf("%d goroutines, want at most %d\n%s", runtime.NumGoroutine()-idle, most, stacks[:runtime.Stack(stacks, true)])
+		}
+		runtime.Gosched()
 	}
 }
 

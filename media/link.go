@@ -22,6 +22,7 @@ type link struct {
 
 	route   atomic.Pointer[path] // where to send; nil before the first check
 	checked atomic.Int64         // when the client was last known to be there, Unix ns; 0 before
+	routed  atomic.Int64         // when the route was last checked, Unix ns
 	keys    atomic.Pointer[keys] // nil before DTLS is done
 	agreed  atomic.Bool          // the client has shown that it has them
 
@@ -40,6 +41,12 @@ const maxPaths = 8
 // 7675 has 30 s for those who probe; browsers check every few seconds).
 const absence = 15 * time.Second
 
+// disuse is how long no check may have come by the route before one by another path
+// makes that the route, though it does not nominate it. So it is when a NAT gives a
+// client another port, and the client, who does not know, has no reason to nominate
+// anew: browsers check what they use every 2.5 s.
+const disuse = 6 * time.Second
+
 func newLink(p *Plane, l *leg) *link {
 	pwd := rand.Text()
 	k := &link{plane: p, leg: l, ufrag: rand.Text()[:16], pwd: pwd, integrity: stun.NewShortTermIntegrity(pwd)}
@@ -50,26 +57,48 @@ func newLink(p *Plane, l *leg) *link {
 // check takes a client's connectivity check, which is authentic.
 func (k *link) check(from path, nominated bool, now time.Time) {
 	k.checked.Store(now.UnixNano())
-	if r := k.route.Load(); r != nil && *r == from {
-		return // as nearly always
+	r := k.route.Load()
+	if r != nil && *r == from {
+		k.routed.Store(now.UnixNano())
+		if k.plane.links.at(from) == k {
+			return // as nearly always
+		}
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.closed {
 		return
 	}
-	if i := slices.Index(k.paths, from); i >= 0 {
+	k.keep(from)
+	if r == nil || nominated || now.Sub(time.Unix(0, k.routed.Load())) > disuse {
+		k.route.Store(&from)
+		k.routed.Store(now.UnixNano())
+		k.begin()
+	}
+}
+
+// keep notes a path of the client's, and lets go of the one not noted for longest if
+// there are too many. It needs k.mu.
+func (k *link) keep(p path) {
+	if i := slices.Index(k.paths, p); i >= 0 {
 		k.paths = slices.Delete(k.paths, i, i+1)
 	}
 	if len(k.paths) == maxPaths {
-		k.plane.links.unbind(k, k.paths[0])
-		k.paths = slices.Delete(k.paths, 0, 1)
+		i := 0
+		if r := k.route.Load(); r != nil && *r == k.paths[0] {
+			i = 1
+		}
+		k.leave(k.paths[i])
+		k.paths = slices.Delete(k.paths, i, i+1)
 	}
-	k.paths = append(k.paths, from)
-	k.plane.links.bind(k, from)
-	if k.route.Load() == nil || nominated {
-		k.route.Store(&from)
-		k.begin()
+	k.paths = append(k.paths, p)
+	k.plane.links.bind(k, p)
+}
+
+// leave ends what comes by a path, unless that is another link's by now.
+func (k *link) leave(p path) {
+	if k.plane.links.unbind(k, p) && p.stream != nil {
+		p.stream.close()
 	}
 }
 
@@ -109,10 +138,7 @@ func (k *link) close() {
 	k.paths, k.shake = nil, nil
 	k.mu.Unlock()
 	for _, p := range paths {
-		k.plane.links.unbind(k, p)
-		if p.stream != nil {
-			p.stream.close()
-		}
+		k.leave(p)
 	}
 	if shake != nil {
 		shake.stop()
@@ -167,13 +193,16 @@ func (t *links) bind(k *link, p path) {
 	s.byPath[p] = k
 }
 
-func (t *links) unbind(k *link, p path) {
+// unbind takes a path from k. It reports false when it was not k's.
+func (t *links) unbind(k *link, p path) bool {
 	s := t.shard(p)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.byPath[p] == k {
-		delete(s.byPath, p)
+	if s.byPath[p] != k {
+		return false
 	}
+	delete(s.byPath, p)
+	return true
 }
 
 func (t *links) at(p path) *link {

@@ -22,6 +22,7 @@ type ring struct {
 type slot struct {
 	packet packet
 	buffer []byte // that packet.payload is part of
+	waits  bool   // it has not been forwarded yet
 }
 
 // maxGap is how far a sequence number may jump ahead in one stream (RFC 3550
@@ -60,7 +61,7 @@ func (r *ring) put(p packet, buffer []byte) (spare []byte, fresh bool) {
 	if spare == nil {
 		spare = make([]byte, 0, maxPacket)
 	}
-	*s = slot{p, buffer}
+	*s = slot{p, buffer, true}
 	return spare, true
 }
 
@@ -79,6 +80,19 @@ func (r *ring) countLost(index int64) {
 		}
 	}
 }
+
+// forwarded notes that a packet goes out to all who are there.
+func (r *ring) forwarded(index int64) {
+	if r.slots == nil {
+		return
+	}
+	if s := r.at(index); s.packet.index == index {
+		s.waits = false
+	}
+}
+
+// waits reports whether a packet that is there has yet to be forwarded.
+func (r *ring) waits(index int64) bool { return r.at(index).waits }
 
 // get gives the packet of an index, if it is still there.
 func (r *ring) get(index int64) (packet, bool) {

@@ -3,6 +3,7 @@ package media
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -106,15 +107,35 @@ func (t *streams) close() {
 	}
 }
 
+// acceptor is a TCP listener.
+type acceptor interface {
+	AcceptTCP() (*net.TCPConn, error)
+}
+
+// acceptAgain is how long to wait when a connection could not be taken.
+const acceptAgain = 100 * time.Millisecond
+
+// waits reports false when the plane is closed before d is over.
+func (p *Plane) waits(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-p.done:
+		return false
+	}
+}
+
 // accept takes TCP connections until the listener is closed.
-func (p *Plane) accept(l *net.TCPListener, h *host) {
+func (p *Plane) accept(l acceptor, h *host) {
 	for {
 		conn, err := l.AcceptTCP()
 		if err != nil {
-			if ne, ok := err.(net.Error); ok && ne.Timeout() { //nolint:errorlint // as net documents it
-				continue
+			if errors.Is(err, net.ErrClosed) || !p.waits(acceptAgain) {
+				return
 			}
-			return
+			continue // for want of file descriptors, say; that passes
 		}
 		s := &stream{conn: conn, out: make(chan []byte, streamBacklog), closed: make(chan struct{})}
 		if !p.streams.admit(s) {
@@ -136,8 +157,7 @@ func (p *Plane) readStream(s *stream, h *host) {
 	}
 	at := path{host: h, stream: s, to: netip.AddrPortFrom(remote.AddrPort().Addr().Unmap(), remote.AddrPort().Port())}
 	r := bufio.NewReaderSize(s.conn, 2*maxPacket)
-	w := newWorker(p, p.batch())
-	defer p.batches.Put(w.batch)
+	w := newWorker(p, nil)
 	buffer := make([]byte, maxPacket)
 	began := time.Now()
 	for {
@@ -152,12 +172,26 @@ func (p *Plane) readStream(s *stream, h *host) {
 		if err != nil {
 			return
 		}
-		w.now = time.Now()
+		w.now = p.now()
+		if w.batch == nil {
+			w.batch = p.batch()
+		}
 		w.take(buffer[:n], at)
-		if r.Buffered() == 0 {
+		if !holdsFrame(r) {
 			w.flush()
+			p.batches.Put(w.batch)
+			w.batch = nil
 		}
 	}
+}
+
+// holdsFrame reports whether the next packet can be had without waiting.
+func holdsFrame(r *bufio.Reader) bool {
+	if r.Buffered() < 2 {
+		return false
+	}
+	size, err := r.Peek(2)
+	return err == nil && r.Buffered() >= 2+int(binary.BigEndian.Uint16(size))
 }
 
 // readFrame reads one packet (RFC 4571 section 2).

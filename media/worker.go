@@ -35,7 +35,7 @@ func (p *Plane) read(h *host, index int) {
 		if err != nil {
 			return
 		}
-		w.now = time.Now()
+		w.now = p.now()
 		for i := range n {
 			if b, from := in.packet(i); b != nil {
 				w.take(b, path{host: h, to: from})
@@ -109,9 +109,14 @@ func (w *worker) flush() {
 		w.fresh[i] = nil
 	}
 	w.fresh = w.fresh[:0]
-	w.batch.flush()
-	if w.batch.lost > 0 {
-		w.plane.stats.dropped.Add(uint64(w.batch.lost))
-		w.batch.lost = 0
+	w.plane.flush(w.batch)
+}
+
+// flush sends what a batch has, and counts what of it is lost.
+func (p *Plane) flush(b *batch) {
+	b.flush()
+	if b.lost > 0 {
+		p.stats.dropped.Add(uint64(b.lost))
+		b.lost = 0
 	}
 }
