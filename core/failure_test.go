@@ -187,6 +187,33 @@ func TestTakeoverRaces(t *testing.T) {
 	}
 }
 
+// TestWhoDisplacesMayBeFirst has somebody enter a room before the room has heard that
+// the connection which they displace must go: it makes way then.
+func TestWhoDisplacesMayBeFirst(t *testing.T) {
+	for _, inherits := range []bool{false, true} {
+		tb := newTable(t, Open{}, "ann", "ben")
+		old := tb.people["ann"]
+		p := newPerson(Grant{User: "ann"}, Credentials{}, 0, NewOutbox(100, func(error) {}))
+		p.inherits = inherits
+		tb.people["ann"] = p
+		tb.refused("ann", Join{}, AlreadyJoined) // it speaks for nobody yet
+		tb.hub.people[p.key] = p
+		tb.ok("ann", Join{As: Profile{Video: true, Audio: true}})
+		tb.refused("ann", Join{}, AlreadyJoined)
+		tb.room.handle(message{evict: old})
+		tb.room.handle(message{hold: old, grace: time.Second})
+		tb.ok("ann", List{})
+		all := []string{"ann: refused already_joined", "ann: Joined", "ann: refused already_joined", "ann: Listed"}
+		if !inherits {
+			all = append(all, "ben: MemberLeft", "ben: MemberJoined")
+		}
+		tb.hears(all...)
+		if s := tb.hub.Stats(); s.Members != 2 {
+			t.Errorf("%+v", s)
+		}
+	}
+}
+
 // broken is a plane that fails, and counts how often it was asked to.
 type broken struct {
 	dull

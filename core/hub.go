@@ -71,6 +71,9 @@ type person struct {
 	proof  [sha256.Size]byte  // of the credentials that let them in
 	rooms  map[*room]struct{} // where they have a seat
 	grace  time.Duration      // for which seats are kept when the connection is lost
+	// inherits says that this connection takes over the seats of the one that it
+	// displaces.
+	inherits bool
 }
 
 func newPerson(g Grant, c Credentials, grace time.Duration, out *Outbox) *person {
@@ -169,6 +172,7 @@ func (h *Hub) claim(ctx context.Context, g Grant, p *person, o Online) (*person,
 		h.mu.Unlock()
 		return nil, Errorf(TooMany, "too many users are online")
 	}
+	p.inherits = o == Reclaim || o == Displace && p.grace > 0
 	h.people[p.key] = p
 	var seats []*room
 	if old != nil {
@@ -187,12 +191,19 @@ func (h *Hub) claim(ctx context.Context, g Grant, p *person, o Online) (*person,
 // succession is what becomes of the seats of old, whose place p takes.
 func succession(old, p *person, o Online) message {
 	switch {
+	case !p.inherits:
+		return message{evict: old}
 	case o == Reclaim:
 		return message{hold: old, grace: max(p.grace, takeOver)}
-	case o == Displace && p.grace > 0:
-		return message{hold: old, grace: p.grace}
 	}
-	return message{evict: old}
+	return message{hold: old, grace: p.grace}
+}
+
+// speaks reports whether p is who speaks for that person now.
+func (h *Hub) speaks(p *person) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.people[p.key] == p
 }
 
 // yields reports whether old makes way for p, who is the same person.

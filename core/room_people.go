@@ -6,12 +6,19 @@ import (
 )
 
 func (r *room) join(c Join, p *person) (Result, error) {
-	switch u := p.key.user; {
-	case r.byUser[u] != nil && r.byUser[u].isAway():
-		return r.resume(r.byUser[u], c, p)
-	case r.byUser[u] != nil:
-		return nil, Errorf(AlreadyJoined, "%s is in room %s already", u, r.id)
-	case r.capacity > 0 && len(r.seats) >= r.capacity:
+	switch s := r.byUser[p.key.user]; {
+	case s == nil:
+	case s.isAway():
+		return r.resume(s, c, p)
+	case s.person == p || !r.hub.speaks(p):
+		return nil, Errorf(AlreadyJoined, "%s is in room %s already", s.User, r.id)
+	case p.inherits: // the seat's owner was displaced, and the word of it is on its way
+		r.hold(s, 0)
+		return r.resume(s, c, p)
+	default:
+		r.leave(s)
+	}
+	if r.capacity > 0 && len(r.seats) >= r.capacity {
 		return nil, Errorf(RoomFull, "room %s is full", r.id)
 	}
 	if err := r.hub.seat(r, p); err != nil {

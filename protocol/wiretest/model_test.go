@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -178,10 +179,8 @@ func withFields(fields []string, some int) (text string) {
 	return text
 }
 
-func user(s step) string { return strconv.Quote(users[s.User]) }
-func place1(s step) string {
-	return strconv.Quote(roomIDs[s.Room])
-}
+func user(s step) string    { return strconv.Quote(users[s.User]) }
+func inWhich(s step) string { return strconv.Quote(roomIDs[s.Room]) }
 
 // other is a user who follows from the step but is not its own.
 func other(s step) string { return strconv.Quote(users[(s.User+1)%len(users)]) }
@@ -206,7 +205,7 @@ func source(s step) string {
 
 func onOff(s step) string { return strconv.FormatBool(s.Some%3 == 0) }
 
-func inRoom(s step) []string { return []string{"roomId", place1(s)} }
+func inRoom(s step) []string { return []string{"roomId", inWhich(s)} }
 
 // deeds are all that can be done, each with how often it is.
 var deeds = []deed{
@@ -214,51 +213,53 @@ var deeds = []deed{
 		return []string{"cpCode", `"KP"`, "authKey", strconv.Quote([]string{"k", "k", "k", "forged"}[s.Some%4]), "userId", user(s), "forced?", "true"}
 	}),
 	op(5, "createVideoRoom", func(s step) []string {
-		return []string{"roomId?", place1(s), "destroy?", `"false"`, "capacity?", "2", "talkingNoty?", "true"}
+		return []string{"roomId?", inWhich(s), "destroy?", `"false"`, "capacity?", "2", "talkingNoty?", "true"}
 	}),
-	op(2, "createRoom", func(s step) []string { return []string{"roomId", place1(s), "title?", `"t"`} }),
+	op(2, "createRoom", func(s step) []string { return []string{"roomId", inWhich(s), "title?", `"t"`} }),
 	op(14, "joinRoom", inRoom),
 	op(4, "leaveRoom", inRoom),
 	op(1, "destroyRoom", inRoom),
 	op(14, "sdpRoom", func(s step) []string {
-		return []string{"roomId", place1(s), "type", source(s), "sdp", describes(s, []string{"offer", "answer"}[s.Some%2]), "target?", user(s)}
+		return []string{"roomId", inWhich(s), "type", source(s), "sdp", describes(s, []string{"offer", "answer"}[s.Some%2]), "target?", user(s)}
 	}),
-	op(6, "subscribe", func(s step) []string { return []string{"roomId", place1(s), "type", source(s), "target", user(s)} }),
+	op(6, "subscribe", func(s step) []string { return []string{"roomId", inWhich(s), "type", source(s), "target", user(s)} }),
 	op(2, "sdp", func(s step) []string {
-		return []string{"sdp", describes(s, "offer"), "target?", user(s), "roomId?", place1(s)}
+		return []string{"sdp", describes(s, "offer"), "target?", user(s), "roomId?", inWhich(s)}
 	}),
 	op(3, "candidate", func(s step) []string {
-		return []string{"candidate", `"candidate:1"`, "roomId?", place1(s), "target?", user(s)}
+		return []string{"candidate", `"candidate:1"`, "roomId?", inWhich(s), "target?", user(s)}
 	}),
 	op(3, "screen", inRoom), op(3, "whiteboard", inRoom), op(3, "document", inRoom), op(4, "shareStop", inRoom),
-	op(3, "documentShare", func(s step) []string { return []string{"roomId", place1(s), "img", `"data:,"`} }),
-	op(4, "drawing", func(s step) []string { return []string{"roomId", place1(s), "xy", `{"x0":0.5}`} }),
-	op(2, "changeName", func(s step) []string { return []string{"name", offer(s), "roomId?", place1(s)} }),
+	op(3, "documentShare", func(s step) []string { return []string{"roomId", inWhich(s), "img", `"data:,"`} }),
+	op(4, "drawing", func(s step) []string { return []string{"roomId", inWhich(s), "xy", `{"x0":0.5}`} }),
+	op(2, "changeName", func(s step) []string { return []string{"name", offer(s), "roomId?", inWhich(s)} }),
 	op(5, "chat", func(s step) []string {
-		return []string{"message", offer(s), "roomId?", place1(s), "target?", user(s)}
+		return []string{"message", offer(s), "roomId?", inWhich(s), "target?", user(s)}
 	}),
 	op(6, "permit", func(s step) []string {
-		return []string{"roomId", place1(s), "target", user(s), "draw?", onOff(s), "chat?", onOff(s), "screen?", onOff(s), "document?", onOff(s)}
+		return []string{"roomId", inWhich(s), "target", user(s), "draw?", onOff(s), "chat?", onOff(s), "screen?", onOff(s), "document?", onOff(s)}
 	}),
 	op(3, "editUserInfo", func(s step) []string {
-		return []string{"roomId", place1(s), "video?", onOff(s), "broadcast?", onOff(s), "target?", user(s), "name?", `"n"`}
+		return []string{"roomId", inWhich(s), "video?", onOff(s), "broadcast?", onOff(s), "target?", user(s), "name?", `"n"`}
 	}),
 	op(2, "memberList", inRoom),
 	op(2, "createGroup", func(s step) []string {
-		return []string{"roomId", place1(s), "list", fmt.Sprintf("[%s,%s]", user(s), other(s))}
+		return []string{"roomId", inWhich(s), "list", fmt.Sprintf("[%s,%s]", user(s), other(s))}
 	}),
-	op(1, "endGroup", func(s step) []string { return []string{"roomId", place1(s), "groupId", `"r1000001"`} }),
-	op(2, "inform", func(s step) []string { return []string{"message", `{"a":1}`, "roomId?", place1(s), "target?", user(s)} }),
-	op(2, "kickOut", func(s step) []string { return []string{"target", user(s), "roomId?", place1(s)} }),
+	op(1, "endGroup", func(s step) []string { return []string{"roomId", inWhich(s), "groupId", `"r1000001"`} }),
+	op(2, "inform", func(s step) []string {
+		return []string{"message", `{"a":1}`, "roomId?", inWhich(s), "target?", user(s)}
+	}),
+	op(2, "kickOut", func(s step) []string { return []string{"target", user(s), "roomId?", inWhich(s)} }),
 	op(2, "editRoomInfo", func(s step) []string {
-		return []string{"roomId", place1(s), "title?", `"x"`, "capacity?", "1", "host?", user(s)}
+		return []string{"roomId", inWhich(s), "title?", `"x"`, "capacity?", "1", "host?", user(s)}
 	}),
-	op(1, "reqCanvasImage", func(s step) []string { return []string{"target", user(s), "roomId?", place1(s)} }),
+	op(1, "reqCanvasImage", func(s step) []string { return []string{"target", user(s), "roomId?", inWhich(s)} }),
 	op(1, "updateImage", func(s step) []string { return []string{"target", user(s), "img", `"data:,"`} }),
 	op(1, "KeepAlive", nil),
 
 	id(40, "joinRoom", func(s step) []string {
-		return []string{"userId", user(s), "roomId", place1(s), "video?", onOff(s), "token?", strconv.Quote([]string{"t", "forged"}[s.Some%2])}
+		return []string{"userId", user(s), "roomId", inWhich(s), "video?", onOff(s), "token?", strconv.Quote([]string{"t", "forged"}[s.Some%2])}
 	}),
 	id(30, "receiveVideoFrom", func(s step) []string { return []string{"userId", user(s), "sdpOffer", offer(s)} }),
 	id(10, "onIceCandidate", func(s step) []string { return []string{"userId", user(s), "candidate", `{"candidate":"c"}`} }),
@@ -341,24 +342,21 @@ func newModel(t *testing.T) *model {
 		stage: newStage(t, "eventop", []protocol.Dialect{idv1.New(modelLimit), eventop.New(eventop.Knobs{})}),
 		world: newWorld(modelLimit), witnesses: make(map[string]*witness), asked: make(map[string]*asking),
 	}
-	var mu = make(chan struct{}, 1) // several connections write at once
+	var mu sync.Mutex // several connections write at once
 	m.overhear = func(name string, c protocol.Codec) protocol.Codec {
 		m.witnesses[name] = newWitness()
 		return &ear{Codec: c, hears: func(a *asking, e core.Event) {
-			mu <- struct{}{}
-			defer func() { <-mu }()
+			mu.Lock()
+			defer mu.Unlock()
 			if a != nil {
 				m.asked[name] = a
 			} else {
-				m.stage.heardBy(m, name, e)
+				m.heard[name] = append(m.heard[name], e)
 			}
 		}}
 	}
 	return m
 }
-
-// heardBy notes what somebody was told.
-func (*stage) heardBy(m *model, name string, e core.Event) { m.heard[name] = append(m.heard[name], e) }
 
 // ear is a codec that tells what goes through it.
 type ear struct {
