@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -53,6 +54,8 @@ type Edge struct {
 	// Guarded by mu.
 	mu      sync.Mutex
 	visits  map[*visit]struct{}
+	http    map[net.Conn]netip.Addr // connections that carry requests, by network
+	asking  census                  // of those
 	census  census
 	closing bool
 	gone    chan struct{} // closed when closing and the last visit has ended
@@ -82,6 +85,7 @@ func New(c Config) *Edge {
 	return &Edge{
 		config: c, visits: make(map[*visit]struct{}), gone: make(chan struct{}),
 		census: census{addresses: make(map[netip.Addr]*tally)},
+		http:   make(map[net.Conn]netip.Addr), asking: census{addresses: make(map[netip.Addr]*tally)},
 	}
 }
 
@@ -263,6 +267,49 @@ func NewServer(h http.Handler, log *slog.Logger) *http.Server {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+}
+
+// ConnState is for the server that serves the edge's handler: it bounds the
+// connections that carry requests, or nothing, or only a part of a request. Those of
+// trusted proxies are theirs to bound, and WebSockets count in another place.
+func (e *Edge) ConnState(c net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		if limit := e.greet(c); limit != "" {
+			e.limited(limit, c.RemoteAddr().String())
+			_ = c.Close() // the server finds out
+		}
+	case http.StateHijacked, http.StateClosed:
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if network, ok := e.http[c]; ok {
+			delete(e.http, c)
+			e.asking.leave(network, false)
+		}
+	default: // it stays
+	}
+}
+
+// greet counts a connection, unless that is too many.
+func (e *Edge) greet(c net.Conn) Limit {
+	at := parseHost(c.RemoteAddr().String())
+	if e.config.Proxies.trusts(at) {
+		return ""
+	}
+	l := e.config.Limits
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	err := e.asking.admit(networkOf(at), Limits{Sockets: l.Sockets, SocketsPerAddress: l.SocketsPerAddress})
+	r, _ := errors.AsType[refused](err)
+	switch {
+	case err == nil:
+		e.http[c] = networkOf(at)
+		return ""
+	case r.limit == LimitSocketsAddress:
+		return LimitHTTPAddress
+	default:
+		return LimitHTTP
 	}
 }
 

@@ -12,7 +12,8 @@ import (
 // Limits are how much clients may have of what the gateway has little of. A field
 // that is 0 sets no limit.
 type Limits struct {
-	// Connections, in all and of one address. A /64 of IPv6 is one address.
+	// Connections, in all and of one address. A /64 of IPv6 is one address. Those of
+	// HTTP that carry requests count apart, and may be as many; see Edge.ConnState.
 	Sockets, SocketsPerAddress int
 	// Of them, those whose client has not said yet who it is, or was not let in.
 	Unregistered, UnregisteredPerAddress int
@@ -54,6 +55,8 @@ const (
 	LimitDrawing        Limit = "drawing"
 	LimitFlood          Limit = "flood"
 	LimitMemory         Limit = "memory"
+	LimitHTTP           Limit = "http"
+	LimitHTTPAddress    Limit = "http_per_address"
 )
 
 // AllLimits gives all of them.
@@ -61,6 +64,7 @@ func AllLimits() []Limit {
 	return []Limit{
 		LimitSockets, LimitSocketsAddress, LimitNewcomers, LimitNewcomersHere, LimitRegisterTime, LimitXHRSessions,
 		LimitFrame, LimitOutbox, LimitWriteTime, LimitMessages, LimitDrawing, LimitFlood, LimitMemory,
+		LimitHTTP, LimitHTTPAddress,
 	}
 }
 

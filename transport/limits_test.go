@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -348,6 +349,7 @@ func TestOutboxBytes(t *testing.T) {
 			w := newWorld(t, Config{OutboxBytes: 40_000})
 			victim, _ := w.upgrade(barePath)
 			victim.Write(masked("join r vic"))
+			synctest.Wait()
 			ann := w.dial(barePath)
 			w.tell(ann, "join r ann")
 			w.hear(ann, "joined")
@@ -396,4 +398,136 @@ func TestNoMemory(t *testing.T) {
 		w.hear(ben, "joined")
 		w.hear(w.dial(sockjsPath), "o")
 	})
+}
+
+// Connections that carry requests are bounded, those that bring half of one, too;
+// WebSockets are not among them.
+func TestHTTPConnectionsAreBounded(t *testing.T) {
+	const limit = 10
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Config{Limits: Limits{SocketsPerAddress: limit}})
+		for range limit {
+			w.dial(barePath)
+		}
+		synctest.Wait()
+		var slow []net.Conn
+		for range 3 * limit {
+			conn, err := w.listen.dial(t.Context(), "", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			slow = append(slow, conn)
+			go func() { // a byte now and then
+				for _, b := range []byte("GET / HTTP/1.1\r\nHost: gate.test\r\n") {
+					if _, err := conn.Write([]byte{b}); err != nil {
+						return
+					}
+					<-time.After(time.Second)
+				}
+			}()
+		}
+		synctest.Wait()
+		if n := w.ledger.bites(LimitHTTPAddress); n != 2*limit {
+			t.Errorf("counted %d", n)
+		}
+		began := time.Now()
+		for _, conn := range slow {
+			io.Copy(io.Discard, conn)
+			conn.Close()
+		}
+		if d := time.Since(began); d > headerTimeout {
+			t.Errorf("open for %v", d)
+		}
+		<-time.After(2 * time.Second)
+		if status, _ := w.request(http.MethodGet, "/rtc/info", "", nil); status != 200 {
+			t.Errorf("then: %d", status)
+		}
+		if n := len(w.edge.http); n != 1 || w.edge.asking.all.sockets != 1 {
+			t.Errorf("%d are counted, %+v", n, w.edge.asking)
+		}
+	})
+}
+
+// Headers have a size.
+func TestHeadersAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Config{})
+		for size, want := range map[int]int{8 << 10: 200, 64 << 10: http.StatusRequestHeaderFieldsTooLarge} {
+			status, _ := w.request(http.MethodGet, "/rtc/info", "", http.Header{"X-Long": {strings.Repeat("x", size)}})
+			if status != want {
+				t.Errorf("%d bytes: %d", size, status)
+			}
+		}
+	})
+}
+
+// Real sockets: some in a room do not read. They are cut off once too much waits for
+// them, and none of the others loses a message.
+func TestSlowReadersLoseNothingForOthers(t *testing.T) {
+	const readers, slow, most = 12, 6, 3000
+	l := &ledger{}
+	edge := New(Config{Hub: newHub(), Observer: l, OutboxBytes: 256 << 10, MaxFrame: 64 << 10})
+	server := httptest.NewServer(edge.Handler([]Door{{"/ws", (*Edge).WebSocket, parrot}}, nil))
+	defer server.Close()
+	narrow := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := new(net.Dialer).DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return c, c.(*net.TCPConn).SetReadBuffer(4 << 10)
+	}}}
+	join := func(name string, client *http.Client) *websocket.Conn {
+		c, _, err := websocket.Dial(t.Context(), server.URL+"/ws", &websocket.DialOptions{HTTPClient: client})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.CloseNow() })
+		c.SetReadLimit(1 << 20)
+		if err := c.Write(t.Context(), websocket.MessageText, []byte("join r "+name)); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := c.Read(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	for i := range slow {
+		join(fmt.Sprint("slow", i), narrow)
+	}
+	heard := make(chan string)
+	for i := range readers {
+		c := join(fmt.Sprint("reader", i), nil)
+		go func() {
+			for {
+				_, text, err := c.Read(t.Context())
+				if err != nil {
+					return
+				}
+				select {
+				case heard <- strings.TrimRight(string(text), "x"):
+				case <-t.Context().Done():
+					return
+				}
+			}
+		}()
+	}
+	sender := join("sender", nil)
+	sent := 0
+	for ; sent < most && l.bites(LimitOutbox)+l.bites(LimitWriteTime) < slow; sent++ {
+		text := fmt.Sprintf("say %d %s", sent, strings.Repeat("x", 60<<10))
+		if err := sender.Write(t.Context(), websocket.MessageText, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		for range readers {
+			if got := <-heard; got != fmt.Sprint(sent, " ") {
+				t.Fatalf("heard %q, want %d", got, sent)
+			}
+		}
+	}
+	if n := l.bites(LimitOutbox); n != slow {
+		t.Errorf("%d were cut off after %d messages", n, sent)
+	}
+	if err := edge.Shutdown(context.WithoutCancel(t.Context())); err != nil {
+		t.Error(err)
+	}
 }

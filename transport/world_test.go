@@ -194,6 +194,7 @@ func newWorld(t *testing.T, c Config) *world {
 	w.edge = New(c)
 	doors := []Door{{"/rtc", (*Edge).SockJS, parrot}, {"/ws", (*Edge).WebSocket, parrot}, {"/socket.io", talk.Framing, parrot}}
 	w.server = NewServer(w.edge.Handler(doors, nil), c.Log)
+	w.server.ConnState = w.edge.ConnState
 	w.client = &http.Client{Transport: &http.Transport{DialContext: w.listen.dial}}
 	served := make(chan struct{})
 	go func() {

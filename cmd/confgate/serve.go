@@ -180,6 +180,7 @@ func (g *gateway) build() error {
 	m.watch(g.state.sources)
 
 	g.clients.server = transport.NewServer(g.edge.Handler(doors, page), g.log)
+	g.clients.server.ConnState = g.edge.ConnState
 	g.admin.server = transport.NewServer(adminEndpoints(m.handler(g.log), g.state), g.log)
 	return nil
 }
