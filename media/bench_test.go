@@ -58,10 +58,11 @@ type broadcast struct {
 	body   []byte
 	lane   *lane
 	sinks  []*net.UDPConn // where the subscribers are
+	clock  time.Time      // of what the test lets go by
 }
 
 func newBroadcast(s *stage, n int) *broadcast {
-	b := &broadcast{s: s, w: newWorker(s.plane, newBatch(0)), body: make([]byte, 1150)}
+	b := &broadcast{s: s, clock: s.plane.now(), w: newWorker(s.plane, newBatch(0)), body: make([]byte, 1150)}
 	copy(b.body, payload('a', true, 0))
 	id := s.leg("ann", "ann")
 	b.up = s.room.replace(id, nil)

@@ -78,6 +78,13 @@ func (l *lane) add(t *track) bool {
 	return true
 }
 
+// has reports whether t is what is published now.
+func (l *lane) has(t *track) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Contains(l.tracks, t)
+}
+
 // retire lets go of a track and of the packets that it keeps.
 func (l *lane) retire(t *track) {
 	l.mu.Lock()

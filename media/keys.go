@@ -16,8 +16,13 @@ import (
 // asked for that is sent again as it was.
 const replayWindow = 512
 
-// maxSources is how many SSRCs of a client are listened to. Each costs state.
-const maxSources = 16
+const (
+	// maxSources is how many SSRCs of a client are listened to at a time.
+	maxSources = 16
+	// maxIdentities is how many there may be in the life of a connection, of media
+	// and of reports each: SRTP keeps what it needs to know a replay by for all of them.
+	maxIdentities = 1024
+)
 
 var (
 	errShort   = errors.New("packet is too short")
@@ -29,7 +34,8 @@ type keys struct {
 	in struct {
 		mu      sync.Mutex
 		context *srtp.Context // guarded by mu
-		reports []uint32      // SSRCs that have sent RTCP; guarded by mu
+		media   identities    // that have sent RTP; guarded by mu
+		reports identities    // that have sent RTCP; guarded by mu
 	}
 	out struct {
 		mu      sync.Mutex
@@ -76,6 +82,35 @@ func (k *keys) seal(packet []byte, h *rtp.Header) ([]byte, error) {
 	return k.out.context.EncryptRTP(packet, packet, h)
 }
 
+// identities are SSRCs of packets that were authentic.
+type identities []uint32
+
+// admits reports whether a packet of ssrc may be looked at.
+func (all *identities) admits(ssrc uint32) bool {
+	return len(*all) < maxIdentities || slices.Contains(*all, ssrc)
+}
+
+func (all *identities) add(ssrc uint32) {
+	if !slices.Contains(*all, ssrc) {
+		*all = append(*all, ssrc)
+	}
+}
+
+// openFirst is open for a packet of a source that is not known, or no more.
+func (k *keys) openFirst(dst, packet []byte, h *rtp.Header) ([]byte, error) {
+	ssrc := binary.BigEndian.Uint32(packet[8:])
+	k.in.mu.Lock()
+	defer k.in.mu.Unlock()
+	if !k.in.media.admits(ssrc) {
+		return nil, errSources
+	}
+	out, err := k.in.context.DecryptRTP(dst, packet, h)
+	if err == nil {
+		k.in.media.add(ssrc)
+	}
+	return out, err
+}
+
 // open decrypts an RTP packet into dst and its header into h.
 func (k *keys) open(dst, packet []byte, h *rtp.Header) ([]byte, error) {
 	k.in.mu.Lock()
@@ -98,13 +133,12 @@ func (k *keys) openReport(dst, packet []byte) ([]byte, error) {
 	ssrc := binary.BigEndian.Uint32(packet[4:])
 	k.in.mu.Lock()
 	defer k.in.mu.Unlock()
-	known := slices.Contains(k.in.reports, ssrc)
-	if !known && len(k.in.reports) >= maxSources {
+	if !k.in.reports.admits(ssrc) {
 		return nil, errSources
 	}
 	out, err := k.in.context.DecryptRTCP(dst, packet, nil)
-	if err == nil && !known {
-		k.in.reports = append(k.in.reports, ssrc)
+	if err == nil {
+		k.in.reports.add(ssrc)
 	}
 	return out, err
 }

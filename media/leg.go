@@ -218,8 +218,8 @@ func (l *leg) acceptDown(d *description) []part {
 		p.codec.congestion = false
 		if s.usable() && (s.way == sdp.DirectionRecvOnly || s.way == sdp.DirectionSendRecv) {
 			if o := l.outlet(s.kind); !slices.Contains(used, o) {
+				o = l.agree(o, p.codec, p.extensions)
 				used = append(used, o)
-				o.agree(p.codec, p.extensions)
 				o.lane.limit(o, s.limit)
 				p.way, p.outlet = sdp.DirectionSendOnly, o
 			}
@@ -244,6 +244,22 @@ func (l *leg) outlet(k kind) *outlet {
 	}
 	o := newOutlet(l, k, stream)
 	l.outlets = append(l.outlets, o)
+	return o
+}
+
+// agree gives an outlet what was negotiated. One that has packets already stays as it
+// is, or another takes its place, with an SSRC of its own.
+func (l *leg) agree(o *outlet, c codec, extensions map[string]uint8) *outlet {
+	if o.attached {
+		if o.codec == c && o.timeID == timeIDOf(c, extensions) {
+			return o
+		}
+		l.detach(o)
+		l.outlets = slices.DeleteFunc(l.outlets, func(other *outlet) bool { return other == o })
+		o = newOutlet(l, o.kind, o.stream)
+		l.outlets = append(l.outlets, o)
+	}
+	o.agree(c, extensions)
 	return o
 }
 

@@ -30,13 +30,28 @@ func (n *numbers) arrived(h *rtp.Header, rate uint32, now time.Time) {
 		n.began = true
 		n.base = 1<<16 + uint32(h.SequenceNumber)
 		n.high = n.base
-	} else {
-		n.high = max(n.high, n.high+uint32(int32(int16(h.SequenceNumber-uint16(n.high)))))
+	} else if n.went(h.SequenceNumber) {
 		d := float64(int32(transit - n.transit))
 		n.jitter += (max(d, -d) - n.jitter) / 16
 	}
 	n.transit = transit
 	n.count++
+}
+
+// went goes on to a sequence number. One that is far ahead is of a source that has
+// begun anew, rather than of one that has lost as much (RFC 3550 appendix A.1); went
+// reports false then. SRTP takes none that is far behind.
+func (n *numbers) went(seq uint16) bool {
+	ahead := int16(seq - uint16(n.high))
+	if ahead > 0 {
+		n.high += uint32(ahead)
+	}
+	if ahead <= maxGap {
+		return true
+	}
+	n.base, n.count = n.high, 0
+	n.expectedBefore, n.countBefore = 0, 0
+	return false
 }
 
 // reported notes a sender report.

@@ -45,15 +45,19 @@ func newOutlet(l *leg, k kind, stream string) *outlet {
 	}
 }
 
-// agree takes what was negotiated. The time of sending is not stamped on packets
-// that may have to be sent again as they were: no two that SRTP encrypts with one
-// number may differ (RFC 7714 section 8).
+// agree takes what was negotiated.
 func (o *outlet) agree(c codec, extensions map[string]uint8) {
-	o.codec = c
-	o.timeID = 0
-	if c.remb && (c.repair != 0 || !c.nack) {
-		o.timeID = extensions[sdp.ABSSendTimeURI]
+	o.codec, o.timeID = c, timeIDOf(c, extensions)
+}
+
+// timeIDOf gives the id under which the time of sending is stamped on packets, 0 when
+// it is not: not on those that may have to be sent again as they were, as no two
+// that SRTP encrypts with one number may differ (RFC 7714 section 8).
+func timeIDOf(c codec, extensions map[string]uint8) uint8 {
+	if !c.remb || c.repair == 0 && c.nack {
+		return 0
 	}
+	return extensions[sdp.ABSSendTimeURI]
 }
 
 // sending is an outlet that sends: its way to the client, looked up once a burst.

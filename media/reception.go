@@ -36,7 +36,8 @@ type source struct {
 	numbers
 }
 
-// negotiated tells what is to come. parts and sections are of the same index.
+// negotiated tells what is to come, and ends what no longer is. parts and sections are
+// of the same index.
 func (r *reception) negotiated(parts []part, sections []section) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -50,6 +51,19 @@ func (r *reception) negotiated(parts []part, sections []section) {
 			r.arrival = twcc.NewRecorder(r.ssrc)
 		}
 	}
+	r.drop(func(s *source) bool { return !slices.ContainsFunc(r.takes, s.track.isOf) })
+}
+
+// drop forgets sources, and what repeats those.
+func (r *reception) drop(unwanted func(*source) bool) {
+	dropped := make(map[*track]bool)
+	for _, s := range r.sources {
+		if !s.repair && unwanted(s) {
+			dropped[s.track] = true
+			s.track.close()
+		}
+	}
+	r.sources = slices.DeleteFunc(r.sources, func(s *source) bool { return dropped[s.track] })
 }
 
 // take takes an SRTP packet. It reports false when that is not authentic, or there
@@ -65,15 +79,21 @@ func (r *reception) take(w *worker, k *keys, b []byte) bool {
 	if i < 0 && len(r.sources) >= maxSources {
 		return false
 	}
-	into := w.plain
-	if i >= 0 && !r.sources[i].repair {
+	into, open := w.plain, k.open
+	switch {
+	case i < 0:
+		open = k.openFirst
+	case !r.sources[i].repair:
 		into = r.sources[i].track.spare
 	}
-	plain, err := k.open(into, b, &w.header)
+	plain, err := open(into, b, &w.header)
 	if err != nil {
 		return false
 	}
 	h := &w.header
+	if r.arrival != nil {
+		r.record(h, w.now) // whatever it is: a sender probes with packets of nothing, too
+	}
 	var s *source
 	if i < 0 {
 		if s = r.meet(h); s == nil {
@@ -84,9 +104,6 @@ func (r *reception) take(w *worker, k *keys, b []byte) bool {
 		}
 	} else {
 		s = r.sources[i]
-	}
-	if r.arrival != nil {
-		r.record(h, w.now)
 	}
 	payload, ok := unpad(plain[headerSize(plain):], h.Padding)
 	switch {
@@ -155,20 +172,29 @@ func (r *reception) meet(h *rtp.Header) *source {
 			t.lane = r.leg.feed.nowhere(p.kind)
 		}
 	}
+	if repair { // one is enough
+		r.sources = slices.DeleteFunc(r.sources, func(s *source) bool { return s.repair && s.track == t })
+	}
 	s := &source{ssrc: h.SSRC, track: t, repair: repair}
 	r.sources = append(r.sources, s)
 	return s
 }
 
 // section finds the section that a packet belongs to (RFC 9143 section 9.2): by the
-// mid that it names, its SSRC, or a payload type that only one section has.
+// mid that it names, else by its SSRC, or a payload type that only one section has.
 func (r *reception) section(h *rtp.Header) int {
+	named := false
 	for i := range r.takes {
 		if id, ok := r.takes[i].extensions[sdp.SDESMidURI]; ok {
-			if mid := h.GetExtension(id); len(mid) > 0 && string(mid) == r.takes[i].mid {
+			mid := h.GetExtension(id)
+			if len(mid) > 0 && string(mid) == r.takes[i].mid {
 				return i
 			}
+			named = named || len(mid) > 0
 		}
+	}
+	if named {
+		return -1
 	}
 	for i := range r.offers {
 		if slices.Contains(r.offers[i].streams, h.SSRC) {
@@ -243,6 +269,9 @@ func (r *reception) tick(now time.Time) {
 				r.leg.room.plane.stats.observe(uplink, &report.Reports[len(report.Reports)-1], s.track.lane.rate)
 			}
 		}
+	}
+	if r.ticks%ticksReport == 0 {
+		r.drop(func(s *source) bool { return s.track.isOver() })
 	}
 	r.mu.Unlock()
 	if len(report.Reports) > 0 {

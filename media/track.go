@@ -2,6 +2,7 @@ package media
 
 import (
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"github.com/pion/rtcp"
@@ -35,12 +36,13 @@ type track struct {
 	nacks     bool    // the publisher repeats what is asked for
 
 	// Guarded by reception.mu.
-	spare    []byte   // for the next packet; becomes part of the ring
-	fresh    []packet // to be forwarded at the end of the burst
-	missing  missing
-	lost     uint64 // of ring.lost, as far as counted
-	bytes    int    // since it was last measured
-	measured time.Time
+	spare   []byte   // for the next packet; becomes part of the ring
+	fresh   []packet // to be forwarded at the end of the burst
+	missing missing
+	lost    uint64    // of ring.lost, as far as counted
+	since   time.Time // it was last measured
+	bytes   int       // from then on
+	silent  int       // measurements in a row that found nothing
 
 	// Guarded by lane.mu.
 	ring *ring
@@ -99,6 +101,9 @@ func (t *track) take(w *worker, h *rtp.Header, payload []byte, size int) {
 	t.lane.mu.Unlock()
 
 	t.spare = spare[:0]
+	if t.since.IsZero() {
+		t.since = w.now
+	}
 	t.bytes += size
 	stats := &t.leg.room.plane.stats
 	stats.received.Add(1)
@@ -177,13 +182,37 @@ func (t *track) send(w *worker) {
 	stats.forwardedBytes.Add(uint64(bytes))
 }
 
-// measure works out the track's rate since it was last called, about a second ago.
+// shortest is the least time that says what a track's rate is.
+const shortest = 500 * time.Millisecond
+
+// silence is after how many measurements that found nothing a track has stopped. A
+// page that shows something still may send no more than a picture a second.
+const silence = 2
+
+// measure works out the track's rate. It is called about once a second, and needs
+// reception.mu.
 func (t *track) measure(now time.Time) {
-	if !t.measured.IsZero() {
-		passed := max(now.Sub(t.measured), time.Millisecond)
-		t.lane.measured(t, int(float64(t.bytes)*8/passed.Seconds()), now)
+	passed := now.Sub(t.since)
+	if t.since.IsZero() || passed < shortest {
+		return
 	}
-	t.bytes, t.measured = 0, now
+	rate := int(int64(t.bytes) * 8 * int64(time.Second) / int64(passed))
+	if t.silent++; t.bytes > 0 {
+		t.silent = 0
+	}
+	t.since, t.bytes = now, 0
+	if rate > 0 || t.silent >= silence {
+		t.lane.measured(t, rate, now)
+	}
+}
+
+// isOver reports whether the track has stopped and another has taken its place.
+func (t *track) isOver() bool { return t.silent >= silence && !t.lane.has(t) }
+
+// isOf reports whether it is what a section is to carry.
+func (t *track) isOf(p part) bool {
+	return p.kind == t.kind && p.mid == t.mid && p.codec.payload == t.payload &&
+		(t.layer == "" && len(p.layers) == 0 || slices.Contains(p.layers, t.layer))
 }
 
 // close ends what the track began.
