@@ -102,6 +102,16 @@ var plan = []room{
 		},
 	},
 	{
+		pkg: "./media/relay",
+		may: []string{"std", "./core", "github.com/pion/..."},
+		why: "the relay carries packets between addresses, whoever's and whatever they are",
+		bans: []ban{
+			{"./media", "the gateway's own media is one address among others to a relay"},
+			{"./protocol/...", "a codec tells clients where the relay is"},
+			{"./transport", "the relay has its own sockets"},
+		},
+	},
+	{
 		pkg: "./examples",
 		may: []string{"std"},
 		why: "examples are files to copy; the package only embeds them",

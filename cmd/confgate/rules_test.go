@@ -27,6 +27,8 @@ var goroutines = []struct{ pkg, function, why string }{
 	{"./media", "queue.add", "one for each connection that has work, until it has none"},
 	{"./media", "speech.hear", "a timer for each member who speaks, until they are silent or gone"},
 
+	{"./media/relay", "Probe", "a timer's like, while a server is asked: ends the wait when the context ends"},
+
 	{"./transport", "Edge.welcome", "a timer for each connection, until its client has said who it is or it ends"},
 	{"./transport", "pumps.startWriting", "the writer, beside the reader in Serve's caller's, while there is something to write; Serve waits for it"},
 	{"./transport", "Edge.socketHandler", "one for each WebSocket, until it is closed"},
