@@ -115,6 +115,13 @@ func (h *Hub) Stats() Stats {
 	return Stats{Rooms: len(h.rooms), Members: h.members, People: len(h.people)}
 }
 
+// IsOnline reports whether somebody has a connection that speaks for them.
+func (h *Hub) IsOnline(t TenantID, u UserID) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.people[personKey{t, u}] != nil
+}
+
 // Drain refuses new rooms and new members from now on. Calls that run go on.
 func (h *Hub) Drain() {
 	h.mu.Lock()

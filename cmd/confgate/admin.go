@@ -2,10 +2,12 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/pprof"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"confgate/core/auth"
@@ -25,11 +27,16 @@ var phaseNames = map[phase]string{
 	starting: "starting", ready: "ready", draining: "draining: no new calls are taken",
 }
 
-// readiness tells whether new calls are taken.
+// readiness tells whether new calls are taken, and what the gateway has to do
+// without meanwhile.
 type readiness struct {
 	phase   atomic.Int32
 	sources []source    // of what says who may come in
 	full    func() bool // there is no memory for more; nil: there is
+
+	// Guarded by mu.
+	mu      sync.Mutex
+	missing map[string]string // what, and why
 }
 
 func (r *readiness) set(p phase)  { r.phase.Store(int32(p)) }
@@ -41,8 +48,33 @@ func (r *readiness) isReady() bool {
 	return r.now() == ready && !r.isFull() && !slices.ContainsFunc(r.sources, missing)
 }
 
+// lacks notes that something is not there. New calls are taken all the same.
+func (r *readiness) lacks(what, why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.missing == nil {
+		r.missing = make(map[string]string)
+	}
+	r.missing[what] = why
+}
+
+// has notes that something is there again.
+func (r *readiness) has(what string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.missing, what)
+}
+
+// lacking counts what is not there.
+func (r *readiness) lacking() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.missing)
+}
+
 // ServeHTTP answers 200 if new calls are taken, else 503 and why not. A source that
-// is lost is told of, while the gateway goes on with what it has.
+// is lost is told of, while the gateway goes on with what it has, and so is what it
+// has to do without.
 func (r *readiness) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	code := http.StatusOK
 	if !r.isReady() {
@@ -57,6 +89,11 @@ func (r *readiness) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 			lines = append(lines, s.name+": "+says)
 		}
 	}
+	r.mu.Lock()
+	for _, what := range slices.Sorted(maps.Keys(r.missing)) {
+		lines = append(lines, "without "+what+": "+r.missing[what])
+	}
+	r.mu.Unlock()
 	answer(w, code, strings.Join(lines, "\n"))
 }
 

@@ -37,6 +37,8 @@ type config struct {
 	mediaPort int
 	mediaIPs  []netip.Addr
 
+	turn turnConfig
+
 	roomLimit int
 	idGrace   time.Duration
 	idTenant  string // empty: the only one
@@ -95,6 +97,8 @@ func newFlags(c *config) *flag.FlagSet {
 	fs.IntVar(&c.mediaPort, "media-port", 7882, "UDP `port` of all media, and TCP port of the fallback")
 	fs.Func("media-ip", "`address` clients send it to (repeatable; default this machine's, 127.0.0.1 with --dev)",
 		list(&c.mediaIPs, parseIP))
+
+	turnFlags(fs, &c.turn)
 
 	fs.IntVar(&c.roomLimit, "id-room-limit", 25, "most `people` in a room; 0: no limit")
 	fs.DurationVar(&c.idGrace, "id-grace", 0, "`time` that a seat outlives a lost connection")
@@ -196,6 +200,8 @@ var settingGroups = []struct {
 	{"Mode", []string{"dev", "dev-remote", "config"}},
 	{"Clients", []string{"listen", "allow-origin", "admin-listen", "node-id", "drain"}},
 	{"Media", []string{"media-port", "media-ip"}},
+	{"TURN", []string{"turn-listen", "turn-listen-tcp", "turn-listen-tls", "turn-tls-cert", "turn-tls-key", "turn-host", "turn-url", "turn-secret", "turn-secret-file",
+		"turn-ttl", "turn-ports", "turn-allow-peer", "turn-allocations", "turn-user-allocations", "turn-user-rate", "turn-stun"}},
 	{"Dialect id", []string{"id-room-limit", "id-grace", "id-tenant"}},
 	{"Tokens of the id dialect", []string{"id-jwt-secret", "id-jwt-secret-file", "id-jwt-secret-encoding", "id-jwt-key-file", "id-jwks-url", "id-jwks-refresh",
 		"id-jwt-match-user", "id-jwt-user-claim", "id-jwt-issuer", "id-jwt-audience", "id-jwt-leeway", "id-jwt-rooms-claim"}},
@@ -234,7 +240,7 @@ var nodeID = regexp.MustCompile(`^[A-Za-z0-9]{0,32}$`)
 
 // addresses are what the gateway listens on, each with its setting.
 func (c config) addresses() []struct{ setting, addr string } {
-	return []struct{ setting, addr string }{{"listen", c.listen}, {"admin-listen", c.adminListen}}
+	return append([]struct{ setting, addr string }{{"listen", c.listen}, {"admin-listen", c.adminListen}}, c.turn.addresses()...)
 }
 
 func (c config) check() error {
@@ -266,7 +272,7 @@ func (c config) check() error {
 	if c.drain < 0 {
 		fail("--drain: %v is less than 0", c.drain)
 	}
-	errs = append(errs, c.checkAuth())
+	errs = append(errs, c.checkAuth(), c.turn.check())
 	errs = append(errs, checkHouse(c.limits)...)
 	if c.dev {
 		errs = append(errs, c.checkDev())

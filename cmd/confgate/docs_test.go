@@ -117,7 +117,7 @@ func TestOperationsIsTrue(t *testing.T) {
 func sources(t *testing.T) string {
 	t.Helper()
 	var all strings.Builder
-	for _, folder := range []string{"cmd/confgate", "core/auth", "transport", "media"} {
+	for _, folder := range []string{"cmd/confgate", "core/auth", "transport", "media", "media/relay"} {
 		files, err := filepath.Glob(filepath.Join(root, folder, "*.go"))
 		if err != nil {
 			t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"confgate/core"
 	"confgate/core/auth"
 	"confgate/media"
+	"confgate/media/relay"
 	"confgate/transport"
 )
 
@@ -234,6 +235,65 @@ func (m *metrics) reloaded(err error) {
 		result = resultFailed
 	}
 	m.authReloads.WithLabelValues(result).Inc()
+}
+
+// lookBeyond has the metrics include what the TURN server knows, and how many things
+// the gateway has to do without.
+func (m *metrics) lookBeyond(server func() relay.Stats, lacking func() int) {
+	m.registry.MustRegister(relayGlance{server, relayReadings()}, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: metricPrefix + "degraded", Help: "Things that the gateway has to do without now; /readyz names them.",
+	}, func() float64 { return float64(lacking()) }))
+}
+
+// relayGlance is a prometheus.Collector that reads all it tells from one look at the
+// TURN server.
+type relayGlance struct {
+	server   func() relay.Stats
+	readings []relayReading
+}
+
+// relayReading is one series that a relayGlance gives.
+type relayReading struct {
+	desc  *prometheus.Desc
+	kind  prometheus.ValueType
+	value func(relay.Stats) float64
+}
+
+// Describe implements prometheus.Collector.
+func (g relayGlance) Describe(out chan<- *prometheus.Desc) { prometheus.DescribeByCollect(g, out) }
+
+// Collect implements prometheus.Collector.
+func (g relayGlance) Collect(out chan<- prometheus.Metric) {
+	s := g.server()
+	for _, r := range g.readings {
+		out <- prometheus.MustNewConstMetric(r.desc, r.kind, r.value(s))
+	}
+}
+
+func relayReadings() []relayReading {
+	var all []relayReading
+	add := func(kind prometheus.ValueType, name, help string, labels prometheus.Labels, value func(relay.Stats) float64) {
+		all = append(all, relayReading{prometheus.NewDesc(metricPrefix+name, help, nil, labels), kind, value})
+	}
+	add(prometheus.GaugeValue, "turn_allocations", "Allocations of our TURN server now.", nil,
+		func(s relay.Stats) float64 { return float64(s.Allocations) })
+	add(prometheus.CounterValue, "turn_allocations_total", "Allocations that our TURN server has made.", nil,
+		func(s relay.Stats) float64 { return float64(s.Made) })
+	for _, reason := range relay.Reasons {
+		add(prometheus.CounterValue, "turn_refused_total", "Requests and packets that our TURN server refused, by reason.",
+			prometheus.Labels{"reason": string(reason)}, func(s relay.Stats) float64 { return float64(s.Refused[reason]) })
+	}
+	for direction, of := range map[string]func(relay.Stats) relay.Traffic{
+		"sent":     func(s relay.Stats) relay.Traffic { return s.Sent },
+		"received": func(s relay.Stats) relay.Traffic { return s.Received },
+	} {
+		labels := prometheus.Labels{"direction": direction}
+		add(prometheus.CounterValue, "turn_relayed_packets_total", "Packets that our TURN server relayed: sent by clients, and received by them.",
+			labels, func(s relay.Stats) float64 { return float64(of(s).Packets) })
+		add(prometheus.CounterValue, "turn_relayed_bytes_total", "Bytes that our TURN server relayed, without headers.",
+			labels, func(s relay.Stats) float64 { return float64(of(s).Bytes) })
+	}
+	return all
 }
 
 // glance is a prometheus.Collector that reads all it tells from one look.

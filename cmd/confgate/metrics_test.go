@@ -21,6 +21,7 @@ import (
 	"confgate/core"
 	"confgate/core/auth"
 	"confgate/media"
+	"confgate/media/relay"
 	"confgate/protocol"
 	"confgate/transport"
 )
@@ -38,6 +39,14 @@ func testMetrics(t *testing.T) *metrics {
 			}
 		}, func() bool { return true })
 	m.watch([]source{{"jwks", func() auth.State { return auth.Up }}, {"rooms", func() auth.State { return auth.Lost }}})
+	refused := make(map[relay.Reason]uint64)
+	refused[relay.Quota] = 16
+	m.lookBeyond(func() relay.Stats {
+		return relay.Stats{
+			Allocations: 14, Made: 15, Refused: refused,
+			Sent: relay.Traffic{Packets: 17, Bytes: 18}, Received: relay.Traffic{Packets: 19, Bytes: 20},
+		}
+	}, func() int { return 21 })
 	return m
 }
 
@@ -136,6 +145,15 @@ func TestMetricsCount(t *testing.T) {
 		`confgate_rtp_lost_packets_total`:                                     11,
 		`confgate_rtp_retransmitted_packets_total`:                            12,
 		`confgate_keyframe_requests_total`:                                    13,
+		`confgate_turn_allocations`:                                           14,
+		`confgate_turn_allocations_total`:                                     15,
+		`confgate_turn_refused_total{reason="quota"}`:                         16,
+		`confgate_turn_refused_total{reason="peer"}`:                          0,
+		`confgate_turn_relayed_packets_total{direction="sent"}`:               17,
+		`confgate_turn_relayed_bytes_total{direction="sent"}`:                 18,
+		`confgate_turn_relayed_packets_total{direction="received"}`:           19,
+		`confgate_turn_relayed_bytes_total{direction="received"}`:             20,
+		`confgate_degraded`:                                                   21,
 	} {
 		if v, ok := got[name]; !ok || v != want {
 			t.Errorf("%s: got %v (there: %t), want %v", name, v, ok, want)
@@ -153,8 +171,8 @@ func TestMetricsAreFew(t *testing.T) {
 		}
 		m.Handled(room, core.Caller{User: user}, core.Join{}, &core.Error{Code: core.RoomFull})
 	}
-	if n := len(series(t, scrape(t, m))); n > 150 {
-		t.Errorf("%d series of one dialect, want at most 150", n)
+	if n := len(series(t, scrape(t, m))); n > 170 {
+		t.Errorf("%d series of one dialect, want at most 170", n)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 // that run in their own: how many there are, and what ends them. Nothing else may
 // start any.
 var goroutines = []struct{ pkg, function, why string }{
-	{"./cmd/confgate", "gateway.run", "one a port, until it is closed"},
+	{"./cmd/confgate", "gateway.run", "one a port, until it is closed; one that keeps keys and tenants new, and one that watches somebody else's TURN servers, which run waits for"},
 	{"./cmd/confgate", "untilSignal", "one when the first signal comes, for as long as it takes to stop listening for signals"},
 
 	{"./core", "Hub.start", "one a room, until the room ends"},

@@ -11,12 +11,14 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
 	"confgate/core"
 	"confgate/examples"
 	"confgate/media"
+	"confgate/media/relay"
 	"confgate/protocol/eventop"
 	"confgate/protocol/idv1"
 	"confgate/transport"
@@ -83,6 +85,9 @@ type gateway struct {
 	plane *media.Plane
 	edge  *transport.Edge
 
+	relay  *relay.Server // nil: there is none of ours
+	issuer relay.Issuer
+
 	clients, admin port
 }
 
@@ -116,6 +121,9 @@ func openGateway(c config, log *slog.Logger) (_ *gateway, err error) {
 	g.plane, err = media.New(media.Config{Port: c.mediaPort, IPs: g.config.mediaIPs, TCP: true, Log: log})
 	if err != nil {
 		return g, bindError("media-port", err)
+	}
+	if err := g.openRelay(); err != nil {
+		return g, err
 	}
 	g.admission.warn()
 	return g, g.build()
@@ -168,7 +176,7 @@ func (g *gateway) build() error {
 	}
 	g.state.full = memory.isFull
 	g.hub = core.NewHub(core.HubConfig{
-		Plane: g.plane, Auth: g.admission, Observer: observers{m, &journal{log: g.log}},
+		Plane: g.plane, Auth: lender{g.admission, g.issuer}, Observer: observers{m, &journal{log: g.log}},
 		Limits: g.config.limits, NewRoomID: g.config.roomIDs.next(),
 	})
 	g.edge = transport.New(transport.Config{
@@ -178,6 +186,12 @@ func (g *gateway) build() error {
 	})
 	m.look(g.hub.Stats, g.plane.Stats, g.state.isReady)
 	m.watch(g.state.sources)
+	m.lookBeyond(g.relayStats, g.state.lacking)
+	if g.relay != nil {
+		if err := g.relay.Start(g.hub.IsOnline); err != nil {
+			return err
+		}
+	}
 
 	g.clients.server = transport.NewServer(g.edge.Handler(doors, page), g.log)
 	g.clients.server.ConnState = g.edge.ConnState
@@ -191,9 +205,12 @@ func (g *gateway) run(ctx context.Context) error {
 	for _, p := range []port{g.admin, g.clients} {
 		go func() { served <- p.server.Serve(p.at) }()
 	}
-	kept := make(chan struct{})
 	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx)) // while calls end, too
-	go func() { defer close(kept); g.admission.run(keeping) }()
+	var kept sync.WaitGroup
+	kept.Go(func() { g.admission.run(keeping) })
+	if g.relay == nil && len(g.issuer.URLs) > 0 {
+		kept.Go(func() { watchTURN(keeping, g.issuer.URLs, relay.Probe, g.state, g.log) })
+	}
 	g.state.set(ready)
 	g.greet()
 	failed := g.attend(ctx, served)
@@ -201,7 +218,7 @@ func (g *gateway) run(ctx context.Context) error {
 	drain(context.WithoutCancel(ctx), g.hub, g.config.drain, g.log)
 	err := g.shut()
 	stopKeeping()
-	<-kept
+	kept.Wait()
 	g.log.Info("stopped")
 	return errors.Join(failed, err)
 }
@@ -242,7 +259,7 @@ func (g *gateway) greet() {
 	b := readBuild()
 	g.log.Info("serving",
 		"clients", "http://"+g.clients.at.Addr().String()+"/", "admin", "http://"+g.admin.at.Addr().String()+"/",
-		"media_port", g.plane.Port(), "media_ips", g.config.mediaIPs,
+		"media_port", g.plane.Port(), "media_ips", g.config.mediaIPs, "turn", g.issuer.URLs,
 		"version", b.version, "revision", b.revision)
 }
 
@@ -282,6 +299,9 @@ func (g *gateway) shut() error {
 	errs = append(errs, g.clients.close(ctx))
 	if g.hub != nil {
 		g.hub.Close()
+	}
+	if g.relay != nil {
+		errs = append(errs, g.relay.Close())
 	}
 	if g.plane != nil {
 		errs = append(errs, g.plane.Close())

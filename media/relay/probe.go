@@ -73,3 +73,12 @@ func ask(ctx context.Context, conn net.Conn) error {
 	}
 	return ctx.Err()
 }
+
+// CheckURL says what is wrong with the URL of a STUN or TURN server (RFC 7064,
+// RFC 7065).
+func CheckURL(text string) error {
+	if _, err := stun.ParseURI(text); err != nil {
+		return errors.New("must be a URL such as turn:turn.example:3478?transport=udp")
+	}
+	return nil
+}

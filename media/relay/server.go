@@ -68,6 +68,29 @@ func ParsePorts(text string) (Ports, error) {
 	return Ports{uint16(a), uint16(b)}, nil
 }
 
+// Transport is a way in which clients reach a server.
+type Transport string
+
+// The transports there are.
+const (
+	UDP Transport = "UDP"
+	TCP Transport = "TCP"
+	TLS Transport = "TLS"
+)
+
+// ListenError says which port of a server could not be opened.
+type ListenError struct {
+	On  Transport
+	Err error
+}
+
+func (e *ListenError) Error() string {
+	return "listen for TURN on " + string(e.On) + ": " + e.Err.Error()
+}
+
+// Unwrap gives the cause.
+func (e *ListenError) Unwrap() error { return e.Err }
+
 // Server is a STUN and TURN server.
 type Server struct {
 	config  Config
@@ -113,17 +136,17 @@ func Listen(c Config) (_ *Server, err error) {
 	}()
 	if c.UDP != "" {
 		if s.udp, err = net.ListenPacket("udp", c.UDP); err != nil {
-			return nil, fmt.Errorf("listen for TURN on UDP: %w", err)
+			return nil, &ListenError{UDP, err}
 		}
 	}
 	if c.TCP != "" {
 		if s.tcp, err = net.Listen("tcp", c.TCP); err != nil {
-			return nil, fmt.Errorf("listen for TURN on TCP: %w", err)
+			return nil, &ListenError{TCP, err}
 		}
 	}
 	if c.TLS != "" {
 		if s.tls, err = net.Listen("tcp", c.TLS); err != nil {
-			return nil, fmt.Errorf("listen for TURN on TLS: %w", err)
+			return nil, &ListenError{TLS, err}
 		}
 	}
 	return s, nil
