@@ -3,6 +3,7 @@ package protocol
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strconv"
@@ -33,7 +34,7 @@ func Check(frame []byte) error {
 		if _, err := dec.ReadToken(); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
-			return malformed("not valid JSON", err)
+			return malformed("not valid JSON", wrong(dec.InputOffset(), err))
 		}
 		depth := dec.StackDepth()
 		kind, n := dec.StackIndex(depth)
@@ -48,6 +49,19 @@ func Check(frame []byte) error {
 			return malformed("too many elements", nil)
 		}
 	}
+}
+
+// wrong says what is wrong with JSON. The library would quote it, and what is in a
+// frame may be a secret.
+func wrong(at int64, err error) error {
+	what := "syntax error"
+	switch {
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		what = "duplicate name"
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		what = "unexpected end"
+	}
+	return fmt.Errorf("%s after byte %d", what, at)
 }
 
 // Read decodes the fields of F from a frame, whose names are matched to the letter.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"golang.org/x/term"
 
@@ -28,16 +29,39 @@ func newLog(w io.Writer, f logFormat, level slog.Level) *slog.Logger {
 	if f == logText || f == logAuto && isTerminal(w) {
 		return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
 	}
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: inSeconds}))
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: legible}))
 }
 
-// inSeconds writes durations as numbers that can be compared, in the unit of the
-// metrics.
-func inSeconds(_ []string, a slog.Attr) slog.Attr {
-	if a.Value.Kind() == slog.KindDuration {
+// legible writes durations as numbers that can be compared, in the unit of the
+// metrics, and text so that it can be printed anywhere. JSON escapes what would break
+// a line, but not what moves a terminal's cursor or turns text around, and whoever
+// prints a field of a line undoes what it escapes.
+func legible(_ []string, a slog.Attr) slog.Attr {
+	isStack := a.Key == "stack" || a.Key == "stacks" // whose lines are our own
+	switch a.Value.Kind() {
+	case slog.KindDuration:
 		a.Value = slog.Float64Value(a.Value.Duration().Seconds())
+	case slog.KindString:
+		if !isStack {
+			a.Value = slog.StringValue(printable(a.Value.String()))
+		}
+	case slog.KindAny:
+		if err, ok := a.Value.Any().(error); ok {
+			a.Value = slog.StringValue(printable(err.Error()))
+		}
+	default: // numbers and the like
 	}
 	return a
+}
+
+// printable puts a mark in the place of what cannot be seen.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, text)
 }
 
 func isTerminal(w io.Writer) bool {

@@ -77,7 +77,7 @@ func TestJournal(t *testing.T) {
 			`{"level":"ERROR","msg":"room ended by a bug","room":"c-1","reason":"nil map","stack":"goroutine 1"}`},
 		{"a name that would forge a line", func(j *journal) {
 			j.Handled(core.RoomID("c\n{\"level\":\"ERROR\"}"), core.Caller{User: "8", Remote: "192.0.2.8:1"}, core.Ping{}, core.AsError(core.Errorf(core.Invalid, "\x1b[31mred")))
-		}, `{"level":"INFO","msg":"command refused","command":"Ping","room":"c…","user":"8","remote":"192.0.2.8:1","code":"invalid","reason":"\u001b[31mred"}`},
+		}, `{"level":"INFO","msg":"command refused","command":"Ping","room":"c…","user":"8","remote":"192.0.2.8:1","code":"invalid","reason":"\ufffd[31mred"}`},
 		{"a long name", func(j *journal) {
 			j.Handled(core.RoomID(strings.Repeat("é", 150)), core.Caller{User: "8", Remote: "192.0.2.8:1"}, core.Ping{}, core.AsError(core.Errorf(core.Invalid, "no")))
 		}, fmt.Sprintf(`{"level":"INFO","msg":"command refused","command":"Ping","room":"%s…","user":"8","remote":"192.0.2.8:1","code":"invalid","reason":"no"}`, strings.Repeat("é", 100))},

@@ -74,6 +74,12 @@ func start(t *testing.T, args ...string) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serveFor(t, g, log)
+}
+
+// serveFor has a gateway serve until the test ends or stops it.
+func serveFor(t *testing.T, g *gateway, log lines) *running {
+	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	r := &running{g, log, stop, make(chan error, 1), &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
 	go func() { r.end <- g.run(ctx) }()

@@ -11,11 +11,12 @@ import { Person } from "./sdk/person.js";
 import { startClassroom } from "./sdk/site.js";
 
 let built, gateway, site, browser;
+const secrets = new Set(); // of all the calls
 
 before(async () => {
   built = await build();
   [gateway, site, browser] = await Promise.all([
-    Gateway.start(built.binary, "--turn-listen", "127.0.0.1:0", "--turn-listen-tcp", "127.0.0.1:0"),
+    Gateway.start(built.binary, "--turn-listen", "127.0.0.1:0", "--turn-listen-tcp", "127.0.0.1:0", "--log-level", "debug"),
     startClassroom(),
     launch(...fakeDevices, ...grantAll, "--autoplay-policy=no-user-gesture-required"),
   ]);
@@ -35,8 +36,18 @@ function relayOnly(keep) {
     constructor(configuration) {
       const iceServers = configuration.iceServers.map((s) => ({ ...s, urls: s.urls.filter((url) => url.endsWith(keep)) }));
       super({ ...configuration, iceServers, iceTransportPolicy: "relay" });
+      (window.connections ??= []).push(this);
     }
   };
+}
+
+/** Notes the passwords of somebody's connections, and of the relay. */
+async function remember(person) {
+  const found = await person.page.evaluate(() => window.connections.flatMap((pc) => [
+    ...[pc.localDescription, pc.remoteDescription].flatMap((d) => [...(d?.sdp ?? "").matchAll(/a=ice-pwd:(\S+)/g)].map((m) => m[1])),
+    ...pc.getConfiguration().iceServers.map((s) => s.credential),
+  ]));
+  for (const secret of found) if (secret) secrets.add(secret);
 }
 
 /** A browser whose pages reach nothing but TURN, over a transport. */
@@ -66,6 +77,7 @@ for (const transport of ["udp", "tcp"]) {
       await ben.sees(ann.name);
       assert.equal(await ben.does("call", ann.name), true);
       await Promise.all([ann.sees(ben.name), ben.sees(ann.name)]);
+      await Promise.all([ann, ben].map(remember));
       assert.ok(await gateway.metric("confgate_turn_relayed_packets_total") > before + 100, "media did not go through the relay");
       assert.deepEqual(complaints, []);
     } finally {
@@ -86,8 +98,16 @@ test("somebody who reaches nothing but TURN is in a room like everybody else", a
       assert.equal(await p.does("publish"), true);
     }
     await Promise.all([cid.sees("dot"), dot.sees("cid")]);
+    await remember(cid);
     assert.deepEqual(complaints, []);
   } finally {
     await Promise.all([cid, dot].map((p) => p.goes()));
   }
+});
+
+test("no password of these calls is in the log", () => {
+  assert.ok(secrets.size >= 15, `${secrets.size} passwords`); // five credentials, and two for each connection
+  const log = gateway.wholeLog;
+  assert.ok(log.split("\n").length > 50, "there is hardly a log");
+  for (const secret of secrets) assert.ok(!log.includes(secret), `the log has ${secret}`);
 });

@@ -14,7 +14,8 @@ import { scratch } from "./scratch.js";
 
 const run = promisify(execFile);
 const repository = path.resolve(import.meta.dirname, "../../../..");
-const logKept = 200; // lines
+const logKept = 100_000; // lines
+const logShown = 200; // of them, with a test that fails
 const endsWithin = 20_000; // milliseconds, drain time included
 
 // Whatever ends this process ends its gateways too.
@@ -62,6 +63,11 @@ export class Gateway {
 
   /** The last lines that it logged. */
   get log() {
+    return this.#log.slice(-logShown).join("\n");
+  }
+
+  /** All that it logged. */
+  get wholeLog() {
     return this.#log.join("\n");
   }
 
