@@ -9,7 +9,7 @@ tool := go tool -modfile=.ci/tools/go.mod
 
 client := examples/socketio/dist/socket.io.js
 
-.PHONY: run build test check fmt lint race e2e fuzz bench microbench
+.PHONY: run build test check fmt lint race e2e fuzz bench microbench vuln
 
 run: build    ## serve on this machine alone, without authentication
 	exec bin/confgate serve --dev
@@ -44,6 +44,9 @@ e2e: $(client) ## real clients in a real browser
 
 fuzz:         ## every fuzz target, for FUZZTIME each (10s)
 	.ci/fuzz
+
+vuln:         ## what the Go vulnerability database knows of the code that is called; needs a way to it
+	$(tool) govulncheck ./...
 
 bench:        ## confgate against the baseline, PAIRS times in turn (3): docs/performance.md
 	go build -o bin/ ./cmd/confgate ./cmd/confgate/bench/baseline ./cmd/confgate/bench/compare

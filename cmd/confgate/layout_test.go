@@ -201,7 +201,7 @@ var single = []struct {
 // card is the repository's top level, all of it.
 var card = []string{
 	".ci", ".editorconfig", ".gitattributes", ".gitignore", ".golangci.yml",
-	"LICENSE", "Makefile", "README.md",
+	"LICENSE", "Makefile", "README.md", "SECURITY.md",
 	"cmd", "core", "docs", "examples", "go.mod", "go.sum", "media", "protocol", "transport",
 }
 

@@ -17,12 +17,17 @@ var bounds = []struct {
 	below  string // empty: no upper bound
 	why    string
 }{
+	{"github.com/go-chi/chi/v5", "v5.2.2", "", "redirects to a host that the client names (GHSA-vrw8-fxc6-2r93)"},
 	{"github.com/golang-jwt/jwt/v5", "v5.2.2", "", "a token of many dots took memory without bound (CVE-2025-30204)"},
 	{"github.com/pion/dtls/v3", "v3.1.15", "", "one spoofed alert in plain text ends an established call"},
 	{"github.com/pion/ice/v4", "v4.4.0", "v4.4.3", "before: closing hangs on a blocked write, a restart wedges gathering; from v4.4.3 on it does not compile with webrtc v4.2.20"},
 	{"github.com/pion/interceptor", "v0.1.48", "", "deadlock of the NACK writer; retransmission buffers that outlive their track"},
 	{"github.com/pion/sctp", "v1.11.1", "", "shutdown hangs; reassembly without bound"},
 	{"github.com/pion/turn/v5", "v5.0.8", "", "relays TCP to and from peers without a permission (RFC 6062, section 5)"},
+	{"github.com/prometheus/client_golang", "v1.11.1", "", "a series for each method that a client thinks of (CVE-2022-21698)"},
+	{"golang.org/x/crypto", "v0.45.0", "", "agents and servers of SSH that end, or take memory without bound (CVE-2025-47914, CVE-2025-58181)"},
+	{"golang.org/x/net", "v0.38.0", "", "HTML and proxies that are read in two ways; HTTP/2 that never ends (CVE-2025-22872, CVE-2025-22870, CVE-2023-45288)"},
+	{"google.golang.org/protobuf", "v1.33.0", "", "JSON that is read for ever (CVE-2024-24786)"},
 	{"github.com/pion/webrtc/v4", "v4.2.18", "", "a goroutine leaks for every retransmission stream that nobody reads"},
 }
 
