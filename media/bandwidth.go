@@ -19,6 +19,7 @@ type bandwidth struct {
 	// when it was last judged.
 	expected, lost             uint32
 	expectedBefore, lostBefore uint32
+	loss                       float64 // the share that came out of that
 
 	below   int // how many layers below the best it gets
 	bad     int // judgements in a row
@@ -57,7 +58,7 @@ func (v verdict) String() string {
 // judge says what to do with a picture of rate bit/s, when lower says whether there
 // is a smaller one, and paused that there is none now.
 func (b *bandwidth) judge(rate int, lower, paused bool, now time.Time) verdict {
-	loss := b.loss()
+	told := b.sample()
 	if paused {
 		if now.Before(b.retry) {
 			return stay
@@ -67,8 +68,12 @@ func (b *bandwidth) judge(rate int, lower, paused bool, now time.Time) verdict {
 	}
 	// An estimate alone may be of a client that is busy: it counts for a smaller
 	// picture, and against any only if packets are lost as well.
-	tooMuch := loss > lossTooMuch || b.estimate > 0 && b.estimate*10 < rate*8
-	hopeless := loss > lossHopeless || loss > lossTooMuch/2 && b.estimate > 0 && b.estimate*10 < rate*5
+	thin := b.estimate > 0 && b.estimate*10 < rate*8
+	if !told && !thin {
+		return stay
+	}
+	tooMuch := thin || b.loss > lossTooMuch
+	hopeless := b.loss > lossHopeless || b.loss > lossTooMuch/2 && b.estimate > 0 && b.estimate*10 < rate*5
 	if !tooMuch || !lower && !hopeless {
 		b.bad = 0
 		b.good++
@@ -96,18 +101,19 @@ func (b *bandwidth) judge(rate int, lower, paused bool, now time.Time) verdict {
 	return stay
 }
 
-// loss gives the share of packets that were lost since it was last asked; 0 while
-// there are too few to tell.
-func (b *bandwidth) loss() float64 {
+// sample works out the share of packets that were lost since it last did. It reports
+// false while there are too few to tell, as of a small picture in a second.
+func (b *bandwidth) sample() bool {
 	expected, lost := int32(b.expected-b.expectedBefore), int32(b.lost-b.lostBefore)
 	if expected < 0 {
 		b.expectedBefore, b.lostBefore = b.expected, b.lost
 	}
 	if expected < lossSample {
-		return 0
+		return false
 	}
 	b.expectedBefore, b.lostBefore = b.expected, b.lost
-	return float64(max(0, lost)) / float64(expected)
+	b.loss = float64(min(max(0, lost), expected)) / float64(expected)
+	return true
 }
 
 // wait puts the next try off, each time for longer.
@@ -121,7 +127,8 @@ func (b *bandwidth) wait(now time.Time) {
 func (l *lane) lossReported(o *outlet, r *rtcp.ReceptionReport) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	o.link.expected, o.link.lost = r.LastSequenceNumber, r.TotalLost
+	// The count has 24 bits and a sign: what comes twice counts twice.
+	o.link.expected, o.link.lost = r.LastSequenceNumber, uint32(int32(r.TotalLost<<8)>>8)
 }
 
 // estimateReported notes what a subscriber's link bears.
@@ -200,7 +207,8 @@ func (l *lane) measured(t *track, rate int, now time.Time) {
 	changed := stopped || len(l.tracks) > 1
 	if l.kind == video {
 		for _, o := range l.outlets {
-			if o.target == t || o.target == nil && o.numbers.source == t {
+			// A link without a picture is judged with whatever is published.
+			if o.target == t || o.paused && len(l.tracks) > 0 && l.tracks[0] == t {
 				changed = l.judge(o, t, now) || changed
 			}
 		}

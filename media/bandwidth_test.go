@@ -1,0 +1,434 @@
+package media
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
+	"github.com/pion/sdp/v3"
+	"github.com/pion/srtp/v3"
+
+	"confgate/core"
+)
+
+// judged runs the judge once a second and writes down what it says, and when.
+type judged struct {
+	bandwidth
+	now    time.Time
+	lower  bool // there is a smaller layer than what is sent at first
+	paused bool
+	said   []string
+}
+
+func (j *judged) seconds(n int, share float64, estimate int) {
+	for range n {
+		j.now = j.now.Add(time.Second)
+		if !j.paused {
+			j.expected += 100
+			j.lost += uint32(100 * share)
+			j.estimate = estimate
+		}
+		v := j.judge(1e6, j.lower && j.below == 0, j.paused, j.now)
+		j.paused = v == pause || j.paused && v != resume
+		if v != stay {
+			j.said = append(j.said, fmt.Sprintf("%v %v", j.now.Sub(time.Unix(0, 0)), v))
+		}
+	}
+}
+
+func TestJudge(t *testing.T) {
+	for name, test := range map[string]struct {
+		lower bool
+		goes  func(*judged)
+		want  []string
+	}{
+		"a good link":        {true, func(j *judged) { j.seconds(300, 0.05, 0) }, nil},
+		"a bad second":       {true, func(j *judged) { j.seconds(1, 0.9, 0); j.seconds(300, 0, 0) }, nil},
+		"loss for a while":   {true, func(j *judged) { j.seconds(3, 0.2, 0); j.seconds(60, 0, 0) }, []string{"3s smaller", "8s larger"}},
+		"a thin link":        {true, func(j *judged) { j.seconds(3, 0, 500e3); j.seconds(60, 0, 2e6) }, []string{"3s smaller", "8s larger"}},
+		"loss, no other":     {false, func(j *judged) { j.seconds(100, 0.2, 0) }, nil},
+		"an estimate alone":  {false, func(j *judged) { j.seconds(100, 0, 100e3) }, nil},
+		"an estimate, loss":  {false, func(j *judged) { j.seconds(4, 0.1, 100e3); j.seconds(60, 0, 2e6) }, []string{"4s pause", "9s resume"}},
+		"a hopeless link":    {false, func(j *judged) { j.seconds(4, 0.5, 0); j.seconds(60, 0, 0) }, []string{"4s pause", "9s resume"}},
+		"as thin as before":  {false, func(j *judged) { j.seconds(100, 0.5, 0) }, []string{"4s pause", "9s resume", "13s pause", "23s resume", "27s pause", "47s resume", "51s pause", "1m31s resume", "1m35s pause"}},
+		"later and later":    {false, func(j *judged) { j.seconds(400, 0.5, 0); j.said = j.said[len(j.said)-2:] }, []string{"5m47s resume", "5m51s pause"}},
+		"forgotten":          {false, func(j *judged) { j.seconds(13, 0.5, 0); j.seconds(30, 0, 0); j.seconds(4, 0.5, 0); j.seconds(6, 0, 0) }, []string{"4s pause", "9s resume", "13s pause", "23s resume", "47s pause", "52s resume"}},
+		"worse, then better": {true, func(j *judged) { j.seconds(7, 0.5, 0); j.seconds(30, 0, 0) }, []string{"3s smaller", "7s pause", "17s resume", "21s larger"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := &judged{lower: test.lower, now: time.Unix(0, 0)}
+			test.goes(j)
+			if !slices.Equal(j.said, test.want) {
+				t.Errorf("said %q, want %q", j.said, test.want)
+			}
+		})
+	}
+}
+
+// TestLossOfReports reads what clients report, true or not.
+func TestLossOfReports(t *testing.T) {
+	for name, test := range map[string]struct {
+		reports [][2]uint32 // the highest number, and the packets lost
+		want    float64     // by the last one
+	}{
+		"nothing":            {nil, 0},
+		"a share":            {[][2]uint32{{1000, 10}, {1100, 30}}, 0.2},
+		"too few to tell":    {[][2]uint32{{1000, 10}, {1010, 15}}, 0},
+		"found again":        {[][2]uint32{{1000, 10}, {1100, 5}}, 0},
+		"fewer than none":    {[][2]uint32{{1000, 0}, {1100, 0xfffffe}}, 0},
+		"more than there is": {[][2]uint32{{1000, 0}, {1100, 0x7fffff}}, 1},
+		"back":               {[][2]uint32{{1000, 10}, {500, 400}}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newFeed().lane(video)
+			o := &outlet{lane: l}
+			got := 0.0
+			for _, r := range test.reports {
+				l.lossReported(o, &rtcp.ReceptionReport{LastSequenceNumber: r[0], TotalLost: r[1]})
+				if got = 0; o.link.sample() {
+					got = o.link.loss
+				}
+			}
+			if got != test.want {
+				t.Errorf("got %v, want %v", got, test.want)
+			}
+		})
+	}
+}
+
+// TestAssign gives outlets with all kinds of wishes the layers that there are.
+func TestAssign(t *testing.T) {
+	for name, test := range map[string]struct {
+		rates []int // of the layers, in kbit/s
+		link  bandwidth
+		want  int // of the layers; -1 for none
+	}{
+		"the largest":              {[]int{100, 400, 1200}, bandwidth{}, 2},
+		"a limit":                  {[]int{100, 400, 1200}, bandwidth{limit: 500e3}, 1},
+		"a limit below all":        {[]int{100, 400, 1200}, bandwidth{limit: 10e3}, 0},
+		"a limit, not measured":    {[]int{-1, -1, -1}, bandwidth{limit: 500e3}, 2},
+		"a thin link":              {[]int{100, 400, 1200}, bandwidth{below: 1}, 1},
+		"a thin link, and a limit": {[]int{100, 400, 1200}, bandwidth{below: 1, limit: 500e3}, 0},
+		"thinner than there is":    {[]int{100, 400}, bandwidth{below: 5}, 0},
+		"the largest has stopped":  {[]int{100, 400, 0}, bandwidth{}, 1},
+		"the smallest has stopped": {[]int{0, 400, 1200}, bandwidth{limit: 10e3}, 1},
+		"all have stopped":         {[]int{0, 0, 0}, bandwidth{}, 2},
+		"nobody publishes":         {nil, bandwidth{}, -1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newFeed().lane(video)
+			var layers []*track
+			for i, rate := range test.rates {
+				layers = append(layers, &track{lane: l, area: 100 << i, rate: rate * 1000})
+			}
+			l.tracks = slices.Clone(layers)
+			slices.Reverse(l.tracks) // as they come
+			o := &outlet{lane: l, link: test.link}
+			l.outlets = []*outlet{o}
+			wanted := l.assignAll()
+			if test.want < 0 {
+				if o.target != nil || len(wanted) != 0 {
+					t.Error("something is sent")
+				}
+				return
+			}
+			if o.target != layers[test.want] || !slices.Equal(wanted, []*track{o.target}) {
+				t.Errorf("layer %d is sent, want %d; key frames of %d wanted", slices.Index(layers, o.target), test.want, len(wanted))
+			}
+			if again := l.assignAll(); len(again) != 0 {
+				t.Error("a key frame is wanted though nothing changes")
+			}
+			o.paused = true
+			if l.assignAll(); o.target != nil {
+				t.Error("something is sent to one that is paused")
+			}
+		})
+	}
+}
+
+// studio is a publisher of a voice and a picture in layers, whose time is the test's.
+type studio struct {
+	*broadcast
+	numbers    map[string]*rtp.Header // of each layer; the voice's is ""
+	spectators []*spectator
+}
+
+// layerPackets is how many packets of each layer are sent in a second; that makes 27,
+// 82 and 245 kbit/s.
+var layerPackets = map[string]int{"q": 10, "h": 30, "f": 90}
+
+func newStudio(s *stage) *studio {
+	st := &studio{broadcast: newBroadcast(s, 0), numbers: make(map[string]*rtp.Header)}
+	s.plane.unwatch(st.up)
+	st.publish()
+	return st
+}
+
+func (st *studio) publish() {
+	st.up.reception.negotiated([]part{
+		layered("1", "q", "h", "f"),
+		{kind: audio, mid: "0", way: sdp.DirectionRecvOnly, codec: codec{payload: 111}},
+	}, []section{{}, {}})
+	for i, rid := range []string{"", "q", "h", "f"} {
+		h := rtp.Header{PayloadType: 96, SSRC: uint32(i + 1), SequenceNumber: uint16(1000 * i)}
+		if rid == "" {
+			h.PayloadType = 111
+		} else {
+			h = with(h, map[uint8]string{ridID: rid})
+		}
+		st.numbers[rid] = &h
+	}
+}
+
+// second sends the voice and those layers for a second, each of which begins with a
+// key frame.
+func (st *studio) second(rids ...string) {
+	st.s.t.Helper()
+	st.seconds(1, func() {
+		for range 10 {
+			st.one("", []byte{1, 2, 3})
+		}
+		for _, rid := range rids {
+			side := byte(layerPackets[rid])
+			body := append([]byte{0x10, 0, 0, 0, 0x9d, 0x01, 0x2a, side, 0, side, 0}, make([]byte, 300)...)
+			for range layerPackets[rid] {
+				st.one(rid, body)
+				body[1] = 1 // no more a key frame
+			}
+		}
+	})
+}
+
+func (st *studio) one(rid string, body []byte) {
+	st.s.t.Helper()
+	h := st.numbers[rid]
+	h.SequenceNumber++
+	h.Timestamp += 900
+	if !st.sends(*h, body) {
+		st.s.t.Fatalf("a packet of layer %q is refused", rid)
+	}
+	for _, v := range st.spectators {
+		v.sees()
+	}
+}
+
+// spectator is a subscriber of a studio.
+type spectator struct {
+	st           *studio
+	leg          *leg
+	sink         *net.UDPConn
+	client       *srtp.Context
+	voice, image *outlet
+	lost         float64
+	read         [video + 1]uint64
+	last         [video + 1]*rtp.Header
+}
+
+func (st *studio) spectator(limit uint64) *spectator {
+	s := st.s
+	v := &spectator{st: st, leg: s.idle(core.UserID(fmt.Sprint(s.n)), "ann"), sink: s.sink()}
+	v.voice, v.image = v.leg.outlet(audio), v.leg.outlet(video)
+	v.voice.agree(codec{payload: 111}, nil)
+	v.image.agree(codec{payload: 96, repair: 97, nack: true}, nil)
+	v.image.lane.limit(v.image, limit)
+	keys, client := agreed(s.t)
+	v.client = client
+	v.leg.link.keys.Store(keys)
+	v.leg.link.route.Store(&path{host: s.plane.port.hosts[0], to: netip.MustParseAddrPort(v.sink.LocalAddr().String())})
+	v.leg.attach()
+	st.spectators = append(st.spectators, v)
+	return v
+}
+
+// says sends a report of the spectator's.
+func (v *spectator) says(p ...rtcp.Packet) {
+	v.st.s.t.Helper()
+	plain, err := rtcp.Marshal(p)
+	if err != nil {
+		v.st.s.t.Fatal(err)
+	}
+	sealed, err := v.client.EncryptRTCP(nil, plain, nil)
+	if err != nil {
+		v.st.s.t.Fatal(err)
+	}
+	v.st.w.now = v.st.clock
+	v.st.w.media(v.leg.link, sealed)
+	v.st.w.flush()
+}
+
+// loses reports that a share of the picture did not come.
+func (v *spectator) loses(share float64, packets uint64) {
+	v.lost += share * float64(packets)
+	v.says(&rtcp.ReceiverReport{Reports: []rtcp.ReceptionReport{{
+		SSRC: v.image.ssrc, LastSequenceNumber: uint32(v.image.numbers.high), TotalLost: uint32(v.lost), FractionLost: uint8(min(255, share*256)),
+	}}})
+}
+
+// sees reads what has come, and checks that voice and picture each are one stream.
+func (v *spectator) sees() {
+	t := v.st.s.t
+	t.Helper()
+	want := [...]uint64{audio: v.voice.packets.Load(), video: v.image.packets.Load()}
+	if err := v.sink.SetReadDeadline(time.Now().Add(deadline)); err != nil {
+		t.Fatal(err)
+	}
+	for b := make([]byte, maxPacket); v.read[audio] < want[audio] || v.read[video] < want[video]; {
+		n, err := v.sink.Read(b)
+		if err != nil {
+			t.Fatalf("%v packets came, want %v: %v", v.read, want, err)
+		}
+		if !isRTP(b[:n]) {
+			continue
+		}
+		h := &rtp.Header{}
+		plain, err := v.client.DecryptRTP(nil, b[:n], h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := audio
+		if h.SSRC == v.image.ssrc {
+			k = video
+		}
+		if last := v.last[k]; last != nil && (h.SequenceNumber != last.SequenceNumber+1 || int32(h.Timestamp-last.Timestamp) <= 0) {
+			t.Fatalf("%v: %v after %v", k, h, last)
+		}
+		if last := v.last[k]; k == video && last == nil && plain[12+1] != 0 {
+			t.Fatal("the picture does not begin with a key frame")
+		}
+		v.last[k] = h
+		v.read[k]++
+	}
+}
+
+// gets is the layer that is sent to the spectator; "" when none may be.
+func (v *spectator) gets() string {
+	v.image.lane.mu.Lock()
+	defer v.image.lane.mu.Unlock()
+	if v.image.target == nil {
+		return ""
+	}
+	return v.image.numbers.source.layer
+}
+
+// TestLayers has spectators of a picture in layers: who wishes for less gets less,
+// and when a layer stops whoever had it gets another.
+func TestLayers(t *testing.T) {
+	st := newStudio(newStage(t, core.MediaOptions{}))
+	st.second("q", "h", "f")
+	thrifty, middling, lavish := st.spectator(30e3), st.spectator(90e3), st.spectator(0)
+	check := func(what string, want ...string) {
+		t.Helper()
+		for i, v := range []*spectator{thrifty, middling, lavish} {
+			if got := v.gets(); got != want[i] {
+				t.Errorf("%s: spectator %d gets %q, want %q", what, i, got, want[i])
+			}
+		}
+	}
+	st.second("q", "h", "f")
+	st.second("q", "h", "f")
+	check("all layers", "q", "h", "f")
+	for range 4 {
+		st.second("q", "h")
+	}
+	check("the largest has stopped", "q", "h", "h")
+	for range 4 {
+		st.second("h")
+	}
+	check("the smallest has stopped, too", "h", "h", "h")
+	for range 4 {
+		st.second("q", "h", "f")
+	}
+	check("all are there again", "q", "h", "f")
+}
+
+// TestEstimates has a spectator say what its link bears.
+func TestEstimates(t *testing.T) {
+	st := newStudio(newStage(t, core.MediaOptions{}))
+	st.second("q", "h", "f")
+	v := st.spectator(0)
+	for _, test := range []struct {
+		estimate float32
+		seconds  int
+		want     string
+	}{{5e6, 5, "f"}, {100e3, 5, "h"}, {40e3, 5, "q"}, {1, 30, "q"}, {5e6, 60, "f"}, {1e30, 5, "f"}} {
+		for range test.seconds {
+			v.says(&rtcp.ReceiverEstimatedMaximumBitrate{Bitrate: test.estimate, SSRCs: []uint32{v.image.ssrc}})
+			v.loses(0, 0)
+			st.second("q", "h", "f")
+		}
+		if got := v.gets(); got != test.want {
+			t.Errorf("%v bit/s: layer %q, want %q", test.estimate, got, test.want)
+		}
+	}
+}
+
+// TestHopelessLink loses most of what it is sent: it goes down to the smallest layer,
+// then loses the picture, and keeps the voice; when it is better all comes back.
+func TestHopelessLink(t *testing.T) {
+	st := newStudio(newStage(t, core.MediaOptions{}))
+	st.second("q", "h", "f")
+	v, other := st.spectator(0), st.spectator(0)
+	var seen []string
+	run := func(seconds int, share float64) {
+		for range seconds {
+			before := [...]uint64{v.voice.packets.Load(), v.image.packets.Load()}
+			st.second("q", "h", "f")
+			v.loses(share, v.image.packets.Load()-before[1])
+			if v.voice.packets.Load() != before[0]+10 {
+				t.Fatal("the voice is not whole")
+			}
+			if now := v.gets(); len(seen) == 0 || seen[len(seen)-1] != now {
+				seen = append(seen, now)
+			}
+		}
+	}
+	run(5, 0)
+	run(20, 0.6)
+	if got := v.gets(); got != "" || !v.image.paused {
+		t.Fatalf("a hopeless link gets %q; it had %q", got, seen)
+	}
+	run(120, 0)
+	if want := []string{"f", "h", "q", "", "q", "h", "f"}; !slices.Equal(slices.Compact(seen), want) {
+		t.Errorf("layers %q, want %q", seen, want)
+	}
+	if got := other.gets(); got != "f" || other.image.paused {
+		t.Errorf("who has a good link gets %q", got)
+	}
+	if n := st.s.plane.Stats().Paused; n != 1 {
+		t.Errorf("%d pauses counted", n)
+	}
+}
+
+// TestPausedThenReplaced has the publisher replaced while a link is too thin for its
+// picture: the picture of the new one comes when it may.
+func TestPausedThenReplaced(t *testing.T) {
+	st := newStudio(newStage(t, core.MediaOptions{}))
+	st.second("q")
+	v := st.spectator(0)
+	for i := 0; !v.image.paused; i++ {
+		if i > 20 {
+			t.Fatal("never paused")
+		}
+		st.second("q")
+		v.loses(0.9, uint64(layerPackets["q"]*4))
+	}
+	old := st.up
+	st.up = st.s.idle("ann", "ann")
+	<-old.ended
+	keys, client := agreed(t)
+	st.client = client
+	st.up.link.keys.Store(keys)
+	st.s.plane.unwatch(st.up)
+	st.publish()
+	for range 10 {
+		st.second("q")
+	}
+	if got := v.gets(); got != "q" {
+		t.Errorf("the picture of the new publisher does not come: layer %q, paused %v", got, v.image.paused)
+	}
+}
