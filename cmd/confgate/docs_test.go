@@ -135,3 +135,30 @@ func sources(t *testing.T) string {
 	}
 	return all.String()
 }
+
+// TestSecurityNamesWhatThereIs holds that each test which docs/security.md says
+// shows something is there.
+func TestSecurityNamesWhatThereIs(t *testing.T) {
+	page, err := os.ReadFile(root + "/docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, file := range tracked(t) {
+		switch {
+		case strings.HasSuffix(file, "_test.go"):
+			b, err := os.ReadFile(filepath.Join(root, file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			all.Write(b)
+		case strings.HasSuffix(file, ".test.js"):
+			fmt.Fprintf(&all, "func %s(\n", filepath.Base(file))
+		}
+	}
+	for _, m := range regexp.MustCompile("`((?:Test|Fuzz|Benchmark)\\w+|[\\w-]+\\.test\\.js)`").FindAllStringSubmatch(string(page), -1) {
+		if !strings.Contains(all.String(), "func "+m[1]+"(") {
+			t.Errorf("there is no %s", m[1])
+		}
+	}
+}
