@@ -58,7 +58,7 @@ func (c *sioClient) serve(n *namespace) bool {
 	go func() {
 		defer c.session.running.Done()
 		defer cut(nil)
-		cause := Serve(ctx, n, c.door.edge.config.Hub, c.door.dialect, c.options)
+		cause := Serve(ctx, n, c.door.edge.config.Hub, c.door.dialect, c.door.edge.options(c.visit, sioFraming))
 		close(n.over)
 		c.ended(n, cause)
 	}()
