@@ -35,6 +35,11 @@ const maxLogged = 200
 // has ended.
 type Conn interface {
 	Read(context.Context) ([]byte, error)
+	receiver
+}
+
+// receiver is who frames go to.
+type receiver interface {
 	// Write may be given a deadline.
 	Write(context.Context, []byte) error
 }
@@ -119,7 +124,7 @@ func Serve(ctx context.Context, c Conn, hub *core.Hub, d protocol.Dialect, o Opt
 	ctx, cut := context.WithCancelCause(ctx)
 	defer cut(nil)
 	p := newPumps(ctx, cut, c, hub, d, o)
-	cut(p.guard(func() error { return p.read(ctx) }))
+	cut(p.guard(func() error { return p.read(ctx, c) }))
 	cause := context.Cause(ctx)
 	p.end(cause)
 	return cause
@@ -127,7 +132,7 @@ func Serve(ctx context.Context, c Conn, hub *core.Hub, d protocol.Dialect, o Opt
 
 // newPumps begins a connection. What a waiting Serve keeps on its stack is little:
 // there are many of them.
-func newPumps(ctx context.Context, cut context.CancelCauseFunc, c Conn, hub *core.Hub, d protocol.Dialect, o Options) *pumps {
+func newPumps(ctx context.Context, cut context.CancelCauseFunc, c receiver, hub *core.Hub, d protocol.Dialect, o Options) *pumps {
 	o = o.withDefaults()
 	p := &pumps{
 		conn: c, dialect: d, out: core.NewOutbox(o.OutboxLimit, cut), options: &o,
@@ -183,7 +188,7 @@ func guard(log func() *slog.Logger, run func() error) (err error) {
 
 // pumps move the frames of one connection.
 type pumps struct {
-	conn    Conn
+	conn    receiver
 	acks    Acknowledger // conn, if it is one
 	dialect protocol.Dialect
 	session *core.Session
@@ -204,9 +209,9 @@ type pumps struct {
 	over bool // nothing is to be written any more
 }
 
-func (p *pumps) read(ctx context.Context) error {
+func (p *pumps) read(ctx context.Context, c Conn) error {
 	for {
-		frame, err := p.conn.Read(ctx)
+		frame, err := c.Read(ctx)
 		if err != nil {
 			return err
 		}
@@ -219,7 +224,7 @@ func (p *pumps) read(ctx context.Context) error {
 	}
 }
 
-// take handles a frame from the client.
+// take handles a frame from the client. One at a time is, and none after the end.
 func (p *pumps) take(ctx context.Context, frame []byte) error {
 	p.framesIn++
 	if !utf8.Valid(frame) {
