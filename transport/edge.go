@@ -173,6 +173,8 @@ func (v *visit) rest() {
 	}
 }
 
+func (e *Edge) log() *slog.Logger { return e.config.Log }
+
 func (e *Edge) isClosing() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -21,7 +21,7 @@ type engine struct {
 	edge  *Edge
 	node  string // begins the ids of sessions
 	limit int    // bytes of a packet, and of what one request brings
-	talk  func(*engineSession, Options) talker
+	talk  func(*engineSession, *visit) talker
 
 	// Guarded by mu.
 	mu       sync.Mutex
@@ -139,7 +139,7 @@ func (g *engine) open(w http.ResponseWriter, r *http.Request, rev revision) *eng
 		turnAway(w, err)
 		return nil
 	}
-	s.begin(ctx, visit, g.edge.options(visit, sioFraming))
+	s.begin(ctx, visit)
 	return s
 }
 

@@ -88,9 +88,9 @@ func newEngineSession(g *engine, r *http.Request, rev revision) *engineSession {
 }
 
 // begin lets the session run until ctx ends, which is what cut does, and says hello.
-func (s *engineSession) begin(ctx context.Context, v *visit, o Options) {
+func (s *engineSession) begin(ctx context.Context, v *visit) {
 	s.cut, s.done = v.cut, ctx.Done()
-	s.talker = s.engine.talk(s, o)
+	s.talker = s.engine.talk(s, v)
 	s.mu.Lock()
 	s.alarm = time.AfterFunc(s.engine.edge.config.Heartbeat, s.watch)
 	s.mu.Unlock()
@@ -171,7 +171,7 @@ func (s *engineSession) announce() {
 // take handles one packet from the client. It is the caller's turn.
 func (s *engineSession) take(p enginePacket) error {
 	s.busy.Store(true)
-	err := guard(s.engine.edge.config.Log, func() error { return s.handle(p) })
+	err := guard(s.engine.edge.log, func() error { return s.handle(p) })
 	s.hear()
 	s.busy.Store(false)
 	return err

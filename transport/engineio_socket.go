@@ -48,7 +48,7 @@ func (g *engine) openSocket(w http.ResponseWriter, r *http.Request, rev revision
 	}
 	s.socket = ws
 	s.takeTurn()
-	s.begin(ctx, visit, g.edge.options(visit, sioFraming))
+	s.begin(ctx, visit)
 	if s.enter() {
 		s.startReading(ws)
 	}

@@ -35,6 +35,11 @@ const maxLogged = 200
 // has ended.
 type Conn interface {
 	Read(context.Context) ([]byte, error)
+	receiver
+}
+
+// receiver is who frames go to.
+type receiver interface {
 	// Write may be given a deadline.
 	Write(context.Context, []byte) error
 }
@@ -116,44 +121,51 @@ func (nobody) Limited(Limit)                {}
 // When it returns, the client has left everything. Closing the connection, in the
 // words of its framing, is the caller's.
 func Serve(ctx context.Context, c Conn, hub *core.Hub, d protocol.Dialect, o Options) error {
-	o = o.withDefaults()
 	ctx, cut := context.WithCancelCause(ctx)
 	defer cut(nil)
-	var p *pumps
-	out := core.NewOutbox(o.OutboxLimit, cut)
-	out.LimitBytes(o.OutboxBytes)
-	out.OnWork(func() { p.startWriting(ctx, cut) })
-	p = &pumps{
-		conn: c, codec: d.Codec, session: hub.Session(out, core.Peer{Remote: o.Remote, Origin: o.Origin}), out: out, options: o,
-		log: o.Log.With("dialect", d.Name, "framing", o.Framing, "remote", o.Remote),
-		bad: func() { o.Observer.BadFrame(d.Name) },
+	p := newPumps(ctx, cut, c, hub, d, o)
+	cut(p.guard(func() error { return p.read(ctx, c) }))
+	cause := context.Cause(ctx)
+	p.end(cause)
+	return cause
+}
+
+// newPumps begins a connection. What a waiting Serve keeps on its stack is little:
+// there are many of them.
+func newPumps(ctx context.Context, cut context.CancelCauseFunc, c receiver, hub *core.Hub, d protocol.Dialect, o Options) *pumps {
+	o = o.withDefaults()
+	p := &pumps{
+		conn: c, dialect: d, out: core.NewOutbox(o.OutboxLimit, cut), options: &o,
+		began: time.Now(), throttle: newThrottle(o.Limits),
 	}
+	p.out.LimitBytes(o.OutboxBytes)
+	p.out.OnWork(func() { p.startWriting(ctx, cut) })
+	p.session = hub.Session(p.out, core.Peer{Remote: o.Remote, Origin: o.Origin})
 	if w, ok := c.(Watched); ok {
-		w.Watch(out.Quiet)
+		w.Watch(p.out.Quiet)
 	}
 	p.acks, _ = c.(Acknowledger)
-	p.throttle = newThrottle(o.Limits)
-	began := time.Now()
 	o.Observer.Opened(d.Name, o.Framing)
+	return p
+}
 
-	cut(guard(p.log, func() error { return p.read(ctx) }))
+// end has the client leave, or stay for a while if it may come back, and tells of it.
+func (p *pumps) end(cause error) {
+	o := p.options
 	user := p.session.User()
-	if lost(context.Cause(ctx)) {
+	if lost(cause) {
 		p.session.Lose()
 	} else {
 		p.session.Close()
 	}
 	p.stopWriting()
-
-	cause := context.Cause(ctx)
 	if limit := endingOf(cause).limit; limit != "" {
 		o.Limited(limit)
 	}
-	o.Observer.Closed(d.Name, o.Framing, cause)
-	p.log.Info("connection ended", "user", clip(string(user)), "duration", time.Since(began),
+	o.Observer.Closed(p.dialect.Name, o.Framing, cause)
+	p.log().Info("connection ended", "user", clip(string(user)), "duration", time.Since(p.began),
 		"frames_in", p.framesIn, "frames_out", p.framesOut, "bad_frames", p.badFrames,
 		"reason", Reason(cause), "cause", clip(cause.Error()))
-	return cause
 }
 
 // lost reports whether a connection ended against its client's will, as far as can be
@@ -164,11 +176,11 @@ func lost(cause error) bool {
 
 // guard runs a part of a connection. A bug in it ends the connection, not the
 // process.
-func guard(log *slog.Logger, run func() error) (err error) {
+func guard(log func() *slog.Logger, run func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("%w: %v", ErrPanicked, r)
-			log.Error("connection panicked", "panic", clip(fmt.Sprint(r)), "stack", string(debug.Stack()))
+			log().Error("connection panicked", "panic", clip(fmt.Sprint(r)), "stack", string(debug.Stack()))
 		}
 	}()
 	return run()
@@ -176,14 +188,13 @@ func guard(log *slog.Logger, run func() error) (err error) {
 
 // pumps move the frames of one connection.
 type pumps struct {
-	conn    Conn
+	conn    receiver
 	acks    Acknowledger // conn, if it is one
-	codec   protocol.Codec
+	dialect protocol.Dialect
 	session *core.Session
 	out     *core.Outbox
-	options Options
-	log     *slog.Logger
-	bad     func() // counts a bad frame
+	options *Options
+	began   time.Time
 
 	// Owned by read.
 	framesIn, badFrames int
@@ -198,39 +209,56 @@ type pumps struct {
 	over bool // nothing is to be written any more
 }
 
-func (p *pumps) read(ctx context.Context) error {
+func (p *pumps) read(ctx context.Context, c Conn) error {
 	for {
-		frame, err := p.conn.Read(ctx)
+		frame, err := c.Read(ctx)
 		if err != nil {
 			return err
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		p.framesIn++
-		if !utf8.Valid(frame) {
-			return ErrNotUTF8
-		}
-		cmd, ref, err := p.codec.Decode(frame)
-		if p.acks != nil {
-			ref.Ack = p.acks.Wanted()
-		}
-		if err := p.throttle.hold(ctx, cmd, len(frame), p.options.Limited); err != nil {
+		if err := p.take(ctx, frame); err != nil {
 			return err
-		}
-		switch {
-		case err != nil:
-			p.badFrame(ref, err)
-			p.session.Fail(ref, err)
-		case grows(cmd) && p.options.Full():
-			p.options.Limited(LimitMemory)
-			p.session.Fail(ref, core.Errorf(core.Draining, "no memory for more calls"))
-		case cmd != nil:
-			p.session.Do(ctx, ref, cmd)
-			p.register()
 		}
 	}
 }
+
+// take handles a frame from the client. One at a time is, and none after the end.
+func (p *pumps) take(ctx context.Context, frame []byte) error {
+	p.framesIn++
+	if !utf8.Valid(frame) {
+		return ErrNotUTF8
+	}
+	cmd, ref, err := p.dialect.Codec.Decode(frame)
+	if p.acks != nil {
+		ref.Ack = p.acks.Wanted()
+	}
+	if err := p.throttle.hold(ctx, cmd, len(frame), p.options.Limited); err != nil {
+		return err
+	}
+	switch {
+	case err != nil:
+		p.badFrame(ref, err)
+		p.session.Fail(ref, err)
+	case grows(cmd) && p.options.Full():
+		p.options.Limited(LimitMemory)
+		p.session.Fail(ref, core.Errorf(core.Draining, "no memory for more calls"))
+	case cmd != nil:
+		p.session.Do(ctx, ref, cmd)
+		p.register()
+	}
+	return nil
+}
+
+// log is for lines about this connection. It is made when there is one.
+func (p *pumps) log() *slog.Logger {
+	o := p.options
+	return o.Log.With("dialect", p.dialect.Name, "framing", o.Framing, "remote", o.Remote)
+}
+
+// guard runs a part of the connection; see guard.
+func (p *pumps) guard(run func() error) error { return guard(p.log, run) }
 
 // register tells, once, that the client has said who it is.
 func (p *pumps) register() {
@@ -241,10 +269,10 @@ func (p *pumps) register() {
 }
 
 func (p *pumps) badFrame(ref core.Ref, err error) {
-	p.bad()
+	p.options.Observer.BadFrame(p.dialect.Name)
 	p.badFrames++
 	if p.badFrames <= maxBadFrameLines {
-		p.log.Warn("bad frame", "user", clip(string(p.session.User())), "op", clip(ref.Op), "error", clip(err.Error()))
+		p.log().Warn("bad frame", "user", clip(string(p.session.User())), "op", clip(ref.Op), "error", clip(err.Error()))
 	}
 }
 
@@ -256,7 +284,7 @@ func (p *pumps) startWriting(ctx context.Context, cut context.CancelCauseFunc) {
 		return
 	}
 	p.writers.Go(func() {
-		if err := guard(p.log, func() error { return p.write(ctx) }); err != nil {
+		if err := p.guard(func() error { return p.write(ctx) }); err != nil {
 			cut(err)
 		}
 	})
@@ -282,7 +310,7 @@ func (p *pumps) write(ctx context.Context) error {
 			return nil
 		}
 		for _, event := range events {
-			for i, frame := range p.codec.Encode(event) {
+			for i, frame := range p.dialect.Codec.Encode(event) {
 				err := p.writeFrame(ctx, frame, p.conn.Write)
 				if i == 0 && err == nil {
 					err = p.acknowledge(ctx, event, frame)

@@ -55,7 +55,7 @@ func (c SocketIO) Framing(e *Edge, d protocol.Dialect) http.Handler {
 	door := &sioDoor{SocketIO: c, edge: e, dialect: d, head: eventHead(c.Event)}
 	g := &engine{
 		edge: e, node: cmp.Or(c.NodeID, strings.ToLower(newID()[:8])), limit: cmp.Or(c.MaxPayload, d.MaxFrame, defaultMaxPayload),
-		talk:     func(s *engineSession, o Options) talker { return &sioClient{door: door, session: s, options: o} },
+		talk:     func(s *engineSession, v *visit) talker { return &sioClient{door: door, session: s, visit: v} },
 		sessions: make(map[string]*engineSession),
 	}
 	r := chi.NewRouter()
@@ -117,7 +117,7 @@ type sioDoor struct {
 type sioClient struct {
 	door    *sioDoor
 	session *engineSession
-	options Options
+	visit   *visit
 
 	// Owned by whose turn it is.
 	binary  *sioPacket // waits for its attachments

@@ -3,21 +3,22 @@ package transport
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"confgate/core"
 )
 
-// namespace is a Conn over one namespace of a session.
+// namespace is a connection over one namespace of a session. Its frames are handled
+// by whose turn it is: a goroutine of its own would do nothing but wait.
 type namespace struct {
 	client *sioClient
 	name   string
 
-	// Made with the first event; nil until then.
-	frames chan sioRequest // from whose turn it is to Read; closed when the client leaves
-	over   chan struct{}   // closed when nobody reads any more
-
-	// Owned by Read.
-	ack string // that the last frame wants
+	// Guarded by mu, which is held while a frame is handled.
+	mu   sync.Mutex
+	take func(frame []byte) // made with the first event; nil until then
+	over bool               // nothing is taken any more
+	ack  string             // that the last frame wants
 
 	// Guarded by client.mu.
 	cut   context.CancelCauseFunc // nil until the first event
@@ -30,24 +31,25 @@ type sioRequest struct {
 	ack   string // the id of the acknowledgement that is wanted; empty: none
 }
 
-// pass hands a frame on, as the first of its namespace to a new connection. It
-// waits until the frame is read: a client cannot send faster than it is served.
+// pass handles a frame, as the first of its namespace for a new connection. A client
+// cannot send faster than it is served.
 func (c *sioClient) pass(n *namespace, q sioRequest) error {
-	if n.frames == nil && !c.serve(n) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.take == nil && !c.serve(n) {
 		return ErrLost
 	}
-	select {
-	case n.frames <- q:
-	case <-n.over:
-	case <-c.session.done:
+	if !n.over {
+		n.ack = q.ack
+		n.take(q.frame)
 	}
 	return nil
 }
 
-// serve begins a connection in a namespace, unless the session has ended.
+// serve begins a connection in a namespace, unless the session has ended. It is
+// called with n.mu held.
 func (c *sioClient) serve(n *namespace) bool {
 	ctx, cut := context.WithCancelCause(context.Background())
-	n.frames, n.over = make(chan sioRequest), make(chan struct{})
 	c.mu.Lock()
 	n.cut = cut
 	c.mu.Unlock()
@@ -55,58 +57,53 @@ func (c *sioClient) serve(n *namespace) bool {
 		cut(ErrLost)
 		return false
 	}
-	go func() {
+	p := newPumps(ctx, cut, n, c.door.edge.config.Hub, c.door.dialect, c.door.edge.options(c.visit, sioFraming))
+	n.take = func(frame []byte) {
+		if err := p.guard(func() error { return p.take(ctx, frame) }); err != nil {
+			cut(err)
+		}
+	}
+	context.AfterFunc(ctx, func() {
 		defer c.session.running.Done()
-		defer cut(nil)
-		cause := Serve(ctx, n, c.door.edge.config.Hub, c.door.dialect, c.options)
-		close(n.over)
-		c.ended(n, cause)
-	}()
+		n.mu.Lock() // a frame that is being handled heeds ctx
+		n.over = true
+		n.mu.Unlock()
+		c.finish(n, p, context.Cause(ctx))
+	})
 	return true
 }
 
-// ended tells the client that its connection in a namespace has ended. One who is
-// displaced is put out, and does not come back by itself. All else ends the
-// session: clients begin anew.
-func (c *sioClient) ended(n *namespace, cause error) {
-	switch {
-	case errors.Is(cause, ErrLeft):
-	case errors.Is(cause, core.ErrDisplaced):
-		if err := c.session.tell(sioHead(sioDisconnect, n.name, "")); err != nil {
-			c.session.cut(err)
-		}
-	default:
+// finish ends a connection, and tells the client. One who is displaced is put out,
+// and does not come back by itself. All else ends the session, and what is being
+// written with it: clients begin anew.
+func (c *sioClient) finish(n *namespace, p *pumps, cause error) {
+	displaced := errors.Is(cause, core.ErrDisplaced)
+	if !displaced && !errors.Is(cause, ErrLeft) {
 		c.session.cut(cause)
+	}
+	p.end(cause)
+	if !displaced {
+		return
+	}
+	if err := c.session.tell(sioHead(sioDisconnect, n.name, "")); err != nil {
+		c.session.cut(err)
 	}
 }
 
-// isOver reports whether the connection has ended.
+// isOver reports whether the connection has ended, or is about to.
 func (n *namespace) isOver() bool {
-	select {
-	case <-n.over:
-		return true
-	default:
-		return false // or it has not begun
-	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.over
 }
 
 // disconnect ends the connection, as the client wishes.
 func (n *namespace) disconnect() {
-	if n.frames != nil {
-		close(n.frames)
-	}
-}
-
-func (n *namespace) Read(ctx context.Context) ([]byte, error) {
-	select {
-	case q, ok := <-n.frames:
-		if !ok {
-			return nil, ErrLeft
-		}
-		n.ack = q.ack
-		return q.frame, nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+	n.client.mu.Lock()
+	cut := n.cut
+	n.client.mu.Unlock()
+	if cut != nil {
+		cut(ErrLeft)
 	}
 }
 

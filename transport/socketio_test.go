@@ -931,7 +931,7 @@ func TestSlowSocketIsCutOff(t *testing.T) {
 		conn, r := w.upgrade(socket3)
 		skipFrames(t, r, 1)
 		skipFrames(t, r, 1)
-		for range 16 {
+		for range 24 { // eight are being written, eight wait, and then some
 			conn.Write(masked(`42["say",1]`))
 		}
 		<-time.After(closeGrace)

@@ -74,7 +74,7 @@ func (e *Edge) socketHandler(d protocol.Dialect, wire wire) http.HandlerFunc {
 		// The request's goroutine has a large stack and holds on to the request.
 		go func() {
 			defer visit.leave()
-			s.serve(ctx, d, e.options(visit, wire.framing))
+			s.serve(ctx, d, visit)
 		}()
 	}
 }
@@ -168,14 +168,14 @@ type socket struct {
 }
 
 // serve runs the connection from its first frame to its last.
-func (s *socket) serve(ctx context.Context, d protocol.Dialect, o Options) {
+func (s *socket) serve(ctx context.Context, d protocol.Dialect, v *visit) {
 	if s.wire.hello != nil {
 		if err := s.write(s.wire.hello, time.Now().Add(s.edge.config.WriteTimeout)); err != nil {
 			s.close(err)
 			return
 		}
 	}
-	s.close(Serve(ctx, s, s.edge.config.Hub, d, o))
+	s.close(Serve(ctx, s, s.edge.config.Hub, d, s.edge.options(v, s.wire.framing)))
 	s.pulse.stop() // after close, which leaves no beat waiting
 }
 

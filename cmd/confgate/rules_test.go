@@ -35,7 +35,7 @@ var goroutines = []struct{ pkg, function, why string }{
 	{"./transport", "engineSession.begin", "a timer for each session, until it ends; one goroutine then, until nothing of it runs"},
 	{"./transport", "engineSession.startReading", "one for each WebSocket that carries a session, until either ends"},
 	{"./transport", "newXHRSession", "a timer for each session of requests, while no request is there"},
-	{"./transport", "sioClient.serve", "one for each namespace that a client uses, until it leaves or the session ends"},
+	{"./transport", "sioClient.serve", "one when a client leaves a namespace that it used, or the session ends, until nothing of it runs"},
 	{"./transport", "socket.Read", "a timer's like, while a read waits: closes the connection when the context ends"},
 	{"./transport", "socket.beat", "a timer while the answer to a ping is awaited, which tells that it is late"},
 	{"./transport", "socket.close", "a timer while a connection closes, which tears it down when the client does not answer"},
