@@ -233,22 +233,12 @@ func (t *links) all(into []*link) []*link {
 // password gets no byte. m is scratch.
 func (p *Plane) answerCheck(b []byte, from path, m *stun.Message, now time.Time) {
 	m.Raw = append(m.Raw[:0], b...)
-	if m.Decode() != nil || m.Type != stun.BindingRequest {
-		return
-	}
-	name, err := m.Get(stun.AttrUsername)
-	if err != nil {
-		return
-	}
-	local, _, _ := strings.Cut(string(name), ":")
-	k := p.links.named(local)
-	if k == nil || k.integrity.Check(m) != nil {
+	k := p.asks(m)
+	if k == nil {
 		p.stats.strangers.Add(1)
 		return
 	}
-	if m.Contains(stun.AttrFingerprint) && stun.Fingerprint.Check(m) != nil {
-		return
-	}
+	var err error
 	id, nominated := m.TransactionID, m.Contains(stun.AttrUseCandidate)
 	if m.Contains(stun.AttrICEControlled) {
 		// We are lite, so it is the client who is controlling.
@@ -268,4 +258,21 @@ func (p *Plane) answerCheck(b []byte, from path, m *stun.Message, now time.Time)
 		p.streams.met(from.stream)
 	}
 	k.check(from, nominated, now)
+}
+
+// asks gives the link that a check is for; nil when it is none that counts.
+func (p *Plane) asks(m *stun.Message) *link {
+	if m.Decode() != nil || m.Type != stun.BindingRequest {
+		return nil
+	}
+	name, err := m.Get(stun.AttrUsername)
+	if err != nil {
+		return nil
+	}
+	local, _, _ := strings.Cut(string(name), ":")
+	k := p.links.named(local)
+	if k == nil || k.integrity.Check(m) != nil || m.Contains(stun.AttrFingerprint) && stun.Fingerprint.Check(m) != nil {
+		return nil
+	}
+	return k
 }

@@ -27,7 +27,8 @@ type Stats struct {
 	Paused uint64
 	// Refused counts packets that were not authentic, or of no stream agreed on.
 	Refused uint64
-	// Strangers counts connectivity checks of nobody we know.
+	// Strangers counts packets of nobody we know: checks that are not authentic, and
+	// what comes from where no check has come before.
 	Strangers uint64
 
 	// Loss and Jitter are what receivers report of a stream (RFC 3550 section 6.4.1),

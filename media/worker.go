@@ -51,17 +51,22 @@ func (w *worker) take(b []byte, from path) {
 	if len(b) == 0 {
 		return
 	}
-	switch first := b[0]; {
-	case first < 4:
+	if b[0] < 4 {
 		w.plane.answerCheck(b, from, w.check, w.now)
+		return
+	}
+	k := w.plane.links.at(from)
+	if k == nil {
+		w.plane.stats.strangers.Add(1)
+		return
+	}
+	switch first := b[0]; {
 	case first >= 20 && first < 64:
-		if k := w.plane.links.at(from); k != nil {
-			k.dtls(b)
-		}
+		k.dtls(b)
 	case first >= 128 && first < 192 && len(b) > 12:
-		if k := w.plane.links.at(from); k != nil {
-			w.media(k, b)
-		}
+		w.media(k, b)
+	default:
+		w.plane.stats.refused.Add(1)
 	}
 }
 

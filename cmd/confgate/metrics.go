@@ -203,7 +203,7 @@ func (m *metrics) Panicked(core.RoomID, any, []byte) { m.panics.Inc() }
 // look has the metrics include what hub and plane know, and whether new calls are
 // taken.
 func (m *metrics) look(hub func() core.Stats, plane func() media.Stats, ready func() bool) {
-	m.registry.MustRegister(&glance{hub, plane, readings()}, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	m.registry.MustRegister(&glance{hub, plane, readings(), spreads()}, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: metricPrefix + "ready", Help: "1 when new calls are taken, 0 when starting, draining or short of memory.",
 	}, func() float64 {
 		if ready() {
@@ -301,6 +301,13 @@ type glance struct {
 	hub      func() core.Stats
 	plane    func() media.Stats
 	readings []reading
+	spreads  []spread
+}
+
+// spread is one histogram that a glance gives.
+type spread struct {
+	desc  *prometheus.Desc
+	value func(media.Stats) media.Histogram
 }
 
 // reading is one series that a glance gives.
@@ -319,6 +326,32 @@ func (g *glance) Collect(out chan<- prometheus.Metric) {
 	for _, r := range g.readings {
 		out <- prometheus.MustNewConstMetric(r.desc, r.kind, r.value(h, p))
 	}
+	for _, s := range g.spreads {
+		of := s.value(p)
+		count, buckets := uint64(0), make(map[float64]uint64)
+		for i, n := range of.Counts {
+			if count += n; i < len(of.Bounds) {
+				buckets[of.Bounds[i]] = count
+			}
+		}
+		out <- prometheus.MustNewConstHistogram(s.desc, count, of.Sum, buckets)
+	}
+}
+
+func spreads() []spread {
+	var all []spread
+	add := func(name, help, direction string, value func(media.Stats) media.Histogram) {
+		all = append(all, spread{prometheus.NewDesc(metricPrefix+name, help, nil, prometheus.Labels{"direction": direction}), value})
+	}
+	const (
+		loss   = "Share of a stream's packets that did not come, by receivers' reports, about one a second: up by the gateway's, down by clients'."
+		jitter = "How unevenly a stream's packets come (RFC 3550), by receivers' reports, about one a second: up by the gateway's, down by clients'."
+	)
+	add("rtp_loss_ratio", loss, "up", func(p media.Stats) media.Histogram { return p.UpLoss })
+	add("rtp_loss_ratio", loss, "down", func(p media.Stats) media.Histogram { return p.DownLoss })
+	add("rtp_jitter_seconds", jitter, "up", func(p media.Stats) media.Histogram { return p.UpJitter })
+	add("rtp_jitter_seconds", jitter, "down", func(p media.Stats) media.Histogram { return p.DownJitter })
+	return all
 }
 
 func readings() []reading {
@@ -359,6 +392,11 @@ func readings() []reading {
 	traffic("rtp_lost_packets_total", "Publishers' packets that never came, though they were asked for again.", func(p media.Stats) uint64 { return p.Lost })
 	traffic("rtp_retransmitted_packets_total", "Packets sent again to subscribers who reported them lost.", func(p media.Stats) uint64 { return p.Retransmitted })
 	traffic("keyframe_requests_total", "Key frames asked of publishers (PLI).", func(p media.Stats) uint64 { return p.KeyframeRequests })
+	traffic("rtp_dropped_packets_total", "Packets to clients that were lost for want of room in the socket's buffer.", func(p media.Stats) uint64 { return p.Dropped })
+	traffic("pictures_paused_total", "Times that a picture was withheld from a subscriber whose link is too thin for it.", func(p media.Stats) uint64 { return p.Paused })
+	traffic("media_refused_packets_total", "Packets from clients' addresses that were not authentic, sent again by others, or of no stream agreed on.",
+		func(p media.Stats) uint64 { return p.Refused })
+	traffic("media_stranger_packets_total", "Packets to the media port from whom no client of the gateway's is known to be.", func(p media.Stats) uint64 { return p.Strangers })
 	return all
 }
 

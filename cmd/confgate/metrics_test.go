@@ -35,7 +35,8 @@ func testMetrics(t *testing.T) *metrics {
 			return media.Stats{
 				Uplinks: media.LegStats{Connecting: 1, Connected: 2, Failed: 3}, Downlinks: media.LegStats{Connecting: 4, Connected: 5, Failed: 6},
 				Received: media.Traffic{Packets: 7, Bytes: 8}, Forwarded: media.Traffic{Packets: 9, Bytes: 10},
-				Lost: 11, Retransmitted: 12, KeyframeRequests: 13,
+				Lost: 11, Retransmitted: 12, KeyframeRequests: 13, Dropped: 14, Paused: 15, Refused: 16, Strangers: 17,
+				UpLoss: media.Histogram{Bounds: []float64{0, 0.5}, Counts: []uint64{3, 2, 1}, Sum: 1.5},
 			}
 		}, func() bool { return true })
 	m.watch([]source{{"jwks", func() auth.State { return auth.Up }}, {"rooms", func() auth.State { return auth.Lost }}})
@@ -145,6 +146,17 @@ func TestMetricsCount(t *testing.T) {
 		`confgate_rtp_lost_packets_total`:                                     11,
 		`confgate_rtp_retransmitted_packets_total`:                            12,
 		`confgate_keyframe_requests_total`:                                    13,
+		`confgate_rtp_dropped_packets_total`:                                  14,
+		`confgate_pictures_paused_total`:                                      15,
+		`confgate_media_refused_packets_total`:                                16,
+		`confgate_media_stranger_packets_total`:                               17,
+		`confgate_rtp_loss_ratio_bucket{direction="up",le="0"}`:               3,
+		`confgate_rtp_loss_ratio_bucket{direction="up",le="0.5"}`:             5,
+		`confgate_rtp_loss_ratio_bucket{direction="up",le="+Inf"}`:            6,
+		`confgate_rtp_loss_ratio_count{direction="up"}`:                       6,
+		`confgate_rtp_loss_ratio_sum{direction="up"}`:                         1.5,
+		`confgate_rtp_loss_ratio_count{direction="down"}`:                     0,
+		`confgate_rtp_jitter_seconds_count{direction="down"}`:                 0,
 		`confgate_turn_allocations`:                                           14,
 		`confgate_turn_allocations_total`:                                     15,
 		`confgate_turn_refused_total{reason="quota"}`:                         16,
