@@ -9,7 +9,7 @@ import { test } from "node:test";
 import { eventually } from "./harness/eventually.js";
 import { Impairment } from "./harness/impairment.js";
 
-const sent = 400;
+const sent = 200; // which the kernel holds for a socket whose reader is late
 
 test("a perfect line changes nothing", async () => {
   assert.deepEqual(await sendThrough({}), Array.from({ length: sent }, (_, i) => i));
