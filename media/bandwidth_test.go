@@ -225,13 +225,15 @@ type spectator struct {
 	client       *srtp.Context
 	voice, image *outlet
 	lost         float64
+	repairs      uint64 // packets that were sent again; no other spectator may ask for any
+	repaired     uint64 // their bytes
 	read         [video + 1]uint64
 	last         [video + 1]*rtp.Header
 }
 
 func (st *studio) spectator(limit uint64) *spectator {
 	s := st.s
-	v := &spectator{st: st, leg: s.idle(core.UserID(fmt.Sprint(s.n)), "ann"), sink: s.sink()}
+	v := &spectator{st: st, leg: s.idle(core.UserID(fmt.Sprint(s.n)), "ann"), sink: s.sink(), repairs: s.plane.Stats().Retransmitted}
 	v.voice, v.image = v.leg.outlet(audio), v.leg.outlet(video)
 	v.voice.agree(codec{payload: 111}, nil)
 	v.image.agree(codec{payload: 96, repair: 97, nack: true}, nil)
@@ -274,10 +276,11 @@ func (v *spectator) sees() {
 	t := v.st.s.t
 	t.Helper()
 	want := [...]uint64{audio: v.voice.packets.Load(), video: v.image.packets.Load()}
+	again := v.st.s.plane.Stats().Retransmitted
 	if err := v.sink.SetReadDeadline(time.Now().Add(deadline)); err != nil {
 		t.Fatal(err)
 	}
-	for b := make([]byte, maxPacket); v.read[audio] < want[audio] || v.read[video] < want[video]; {
+	for b := make([]byte, maxPacket); v.read[audio] < want[audio] || v.read[video] < want[video] || v.repairs < again; {
 		n, err := v.sink.Read(b)
 		if err != nil {
 			t.Fatalf("%v packets came, want %v: %v", v.read, want, err)
@@ -291,7 +294,12 @@ func (v *spectator) sees() {
 			t.Fatal(err)
 		}
 		k := audio
-		if h.SSRC == v.image.ssrc {
+		switch h.SSRC {
+		case v.image.repairSSRC:
+			v.repairs++
+			v.repaired += uint64(n)
+			continue
+		case v.image.ssrc:
 			k = video
 		}
 		if last := v.last[k]; last != nil && (h.SequenceNumber != last.SequenceNumber+1 || int32(h.Timestamp-last.Timestamp) <= 0) {

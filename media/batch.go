@@ -65,7 +65,9 @@ func (b *batch) room() []byte {
 // flushed.
 func (b *batch) add(p *path, packet []byte) {
 	if p.stream != nil {
-		p.stream.send(packet)
+		if !p.stream.send(packet) {
+			b.lost++
+		}
 		return
 	}
 	n := len(b.arena)

@@ -212,7 +212,12 @@ func (s *stage) lossy(out, in func() bool) option {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	mux := ice.NewUDPMuxDefault(ice.UDPMuxParams{Logger: logs{quiet}.NewLogger("ice"), UDPConn: &lossyConn{conn, out, in}})
+	return s.through(&lossyConn{conn, out, in})
+}
+
+// through has a client's packets go through conn.
+func (s *stage) through(conn net.PacketConn) option {
+	mux := ice.NewUDPMuxDefault(ice.UDPMuxParams{Logger: logs{quiet}.NewLogger("ice"), UDPConn: conn})
 	s.t.Cleanup(func() { _ = mux.Close() })
 	return func(e *webrtc.SettingEngine) { e.SetICEUDPMux(mux) }
 }

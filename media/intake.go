@@ -16,13 +16,15 @@ const (
 	maxSDP      = 128 << 10
 	maxSections = 8
 	maxLines    = 256 // in a section
-	maxLayers   = 3   // of simulcast
+	maxLine     = 4 << 10
+	maxLayers   = 3 // of simulcast
 )
 
 var (
 	errSDPSize     = fmt.Errorf("SDP is larger than %d bytes", maxSDP)
 	errSDPSections = fmt.Errorf("SDP has more than %d m-lines", maxSections)
 	errSDPLines    = fmt.Errorf("SDP has more than %d lines in a section", maxLines)
+	errSDPLine     = fmt.Errorf("SDP has a line of more than %d bytes", maxLine)
 	errSDPEmpty    = errors.New("SDP has no audio and no video")
 	errSDPIdentity = errors.New("SDP lacks an ICE ufrag or a DTLS fingerprint")
 	errSDPForm     = errors.New("SDP cannot be parsed")
@@ -165,6 +167,8 @@ func bounded(text string) error {
 			return errSDPSections
 		case lines > maxLines:
 			return errSDPLines
+		case len(line) > maxLine:
+			return errSDPLine
 		}
 	}
 	return nil

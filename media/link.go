@@ -239,8 +239,8 @@ func (p *Plane) answerCheck(b []byte, from path, m *stun.Message, now time.Time)
 		return
 	}
 	var err error
-	id, nominated := m.TransactionID, m.Contains(stun.AttrUseCandidate)
-	if m.Contains(stun.AttrICEControlled) {
+	id, nominated := m.TransactionID, holds(m, stun.AttrUseCandidate)
+	if holds(m, stun.AttrICEControlled) {
 		// We are lite, so it is the client who is controlling.
 		err = m.Build(stun.NewTransactionIDSetter(id), stun.BindingError, stun.CodeRoleConflict, k.integrity, stun.Fingerprint)
 		if err == nil {
@@ -258,6 +258,20 @@ func (p *Plane) answerCheck(b []byte, from path, m *stun.Message, now time.Time)
 		p.streams.met(from.stream)
 	}
 	k.check(from, nominated, now)
+}
+
+// holds reports whether a message has an attribute that its integrity covers; what
+// follows that anybody may have added (RFC 8489 section 14.5).
+func holds(m *stun.Message, t stun.AttrType) bool {
+	for _, a := range m.Attributes {
+		switch a.Type {
+		case t:
+			return true
+		case stun.AttrMessageIntegrity:
+			return false
+		}
+	}
+	return false
 }
 
 // asks gives the link that a check is for; nil when it is none that counts.

@@ -142,6 +142,9 @@ func (o *outlet) resend(w *worker, n *rtcp.TransportLayerNack, scratch []byte) {
 	}
 	for _, pair := range n.Nacks {
 		for _, seq := range pair.PacketList() {
+			if !o.again.look(w.now) {
+				return
+			}
 			p, ok := o.lane.sent(o, seq, scratch)
 			if !ok || !o.again.allow(seq, len(p.payload), o.octets.Load(), w.now) {
 				continue
@@ -241,6 +244,7 @@ const (
 	resendShare = 5        // one part in so many of what is sent
 	resendFloor = 2 << 10  // bytes a second, however little is sent
 	resendBurst = 64 << 10 // bytes
+	resendLooks = 4096     // for a packet, a second: each takes the lane's lock
 )
 
 // resends is the account of what a subscriber may have sent again.
@@ -249,6 +253,18 @@ type resends struct {
 	octets uint64    // sent in all, as far as they have earned tokens
 	at     time.Time // when tokens were last earned
 	tries  []try     // by the low bits of the sequence number
+
+	looks   int       // that are left until looksAt is a second ago
+	looksAt time.Time // when looks were last full
+}
+
+// look reports whether one more packet may be looked for.
+func (r *resends) look(now time.Time) bool {
+	if now.Sub(r.looksAt) >= time.Second {
+		r.looks, r.looksAt = resendLooks, now
+	}
+	r.looks--
+	return r.looks >= 0
 }
 
 type try struct {

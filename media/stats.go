@@ -21,7 +21,8 @@ type Stats struct {
 	Retransmitted uint64
 	// KeyframeRequests counts the PLIs sent to publishers.
 	KeyframeRequests uint64
-	// Dropped counts packets to subscribers that the kernel had no room for.
+	// Dropped counts packets to subscribers that the kernel had no room for, or the
+	// queue of a client over TCP that reads too slowly.
 	Dropped uint64
 	// Paused counts pictures that were withheld from a link too thin for them.
 	Paused uint64

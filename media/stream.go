@@ -31,12 +31,14 @@ type stream struct {
 	once   sync.Once
 }
 
-// send queues a copy of packet.
-func (s *stream) send(packet []byte) {
+// send queues a copy of packet. It reports false when there is no room for it.
+func (s *stream) send(packet []byte) bool {
 	framed := append(binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(packet)), uint16(len(packet))), packet...)
 	select {
 	case s.out <- framed:
-	default: // lost
+		return true
+	default:
+		return false
 	}
 }
 
@@ -161,7 +163,7 @@ func (p *Plane) readStream(s *stream, h *host) {
 	buffer := make([]byte, maxPacket)
 	began := time.Now()
 	for {
-		patience := began.Add(strangerTime)
+		patience := began.Add(min(strangerTime, p.patience))
 		if s.known.Load() {
 			patience = time.Now().Add(streamIdle)
 		}
