@@ -56,7 +56,7 @@ func newBadLine(media uint16, w weather, seed uint64, f *fates) (*badLine, error
 	}
 	b := &badLine{
 		weather: w, to: &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: int(media)}, near: near, fates: f,
-		stop: make(chan struct{}), woken: make(chan struct{}, 1), rng: rand.New(rand.NewPCG(seed, 0)), //nolint:gosec // to be repeated
+		stop: make(chan struct{}), woken: make(chan struct{}, 1), rng: seeded(seed),
 		out: make(map[netip.AddrPort]*net.UDPConn), last: make(map[*net.UDPConn]time.Time),
 	}
 	b.running.Go(b.listen)
@@ -65,7 +65,7 @@ func newBadLine(media uint16, w weather, seed uint64, f *fates) (*badLine, error
 }
 
 func (b *badLine) port() uint16 {
-	return b.near.LocalAddr().(*net.UDPAddr).AddrPort().Port() //nolint:errcheck // it is one
+	return b.near.LocalAddr().(*net.UDPAddr).AddrPort().Port()
 }
 
 // close ends the line, with what is on it.
@@ -195,7 +195,7 @@ func (b *badLine) due(now time.Time) (parcel, time.Duration) {
 	if wait := b.queue[0].due.Sub(now); wait > 0 {
 		return parcel{}, wait
 	}
-	return heap.Pop(&b.queue).(parcel), 0 //nolint:errcheck // it holds nothing else
+	return heap.Pop(&b.queue).(parcel), 0
 }
 
 // parcel is a datagram on its way.
@@ -209,12 +209,17 @@ type parcel struct {
 // queue is a heap of parcels, the one due first at the top.
 type queue []parcel
 
-func (q queue) Len() int           { return len(q) }
-func (q queue) Less(i, j int) bool { return q[i].due.Before(q[j].due) }
-func (q queue) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
+// Len implements [heap.Interface].
+func (q *queue) Len() int { return len(*q) }
+
+// Less implements [heap.Interface].
+func (q *queue) Less(i, j int) bool { return (*q)[i].due.Before((*q)[j].due) }
+
+// Swap implements [heap.Interface].
+func (q *queue) Swap(i, j int) { (*q)[i], (*q)[j] = (*q)[j], (*q)[i] }
 
 // Push implements [heap.Interface].
-func (q *queue) Push(x any) { *q = append(*q, x.(parcel)) } //nolint:errcheck // it holds nothing else
+func (q *queue) Push(x any) { *q = append(*q, x.(parcel)) }
 
 // Pop implements [heap.Interface].
 func (q *queue) Pop() any {

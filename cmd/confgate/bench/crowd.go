@@ -45,7 +45,7 @@ func (m *meeting) newCrowd(rng *rand.Rand) crowd {
 	c := crowd{Gateway: m.subject.gateway().String(), Room: m.room, Key: m.subject.key()}
 	for _, d := range []string{"id", "eventop"} {
 		index := m.come.Add(1)
-		one := crowdMember{m.first + int(index), uint16(index), d} //nolint:gosec // few are there at once
+		one := crowdMember{m.first + int(index), uint16(index), d}
 		met := &member{user: strconv.Itoa(one.Name), room: m.room, index: one.Index, sends: true}
 		m.people.add(met)
 		m.remember(met)

@@ -46,6 +46,7 @@ var guestWays = []guestWay{
 const (
 	maxVisit   = 8 * time.Second
 	cutLimit   = 70 * time.Second // for the gateway to notice who is silent or deaf
+	deafTalk   = 10 * time.Second
 	frameEvery = 20 * time.Millisecond
 )
 
@@ -56,13 +57,13 @@ func (m *meeting) receive(ctx context.Context) {
 	seats := make(chan struct{}, m.trial.guests)
 	tick := time.NewTicker(guestEvery)
 	defer tick.Stop()
-	for i := 0; ; i++ {
+	for {
 		select {
 		case seats <- struct{}{}:
 		case <-ctx.Done():
 			return
 		}
-		g, rng := m.nextGuest(i), rand.New(rand.NewPCG(m.rng.Uint64(), 0)) //nolint:gosec // to be repeated
+		g, rng := m.nextGuest(), seeded(m.rng.Uint64())
 		g.rng = rng
 		m.counts.guests[g.way.name].Add(1)
 		if g.way.visit == nil {
@@ -86,7 +87,7 @@ func (m *meeting) receive(ctx context.Context) {
 }
 
 // nextGuest draws who comes next.
-func (m *meeting) nextGuest(i int) *guest {
+func (m *meeting) nextGuest() *guest {
 	total := 0
 	for _, w := range guestWays {
 		total += w.share
@@ -199,34 +200,41 @@ func (g *guest) goesSilent(ctx context.Context, m *member, _ *eyes) {
 	g.stays(ctx, m)
 	m.leaving.Store(true)
 	g.road.silence()
-	g.awaitCut(ctx, &g.counts.silent)
+	g.awaitCut(ctx, m.user, &g.counts.silent)
 }
 
-// stalls goes on talking, and waits until the gateway has noticed that nobody listens.
+// stalls reads nothing any more. One who says nothing either is to be noticed; one who
+// goes on talking is there, and costs the gateway no more than what waits for them.
 func (g *guest) stalls(ctx context.Context, m *member, _ *eyes) {
 	g.stays(ctx, m)
 	m.leaving.Store(true)
 	g.road.stall()
-	talking, hush := context.WithCancel(ctx)
-	var busy sync.WaitGroup
-	busy.Go(func() { m.talk(talking, g.tag) })
-	g.awaitCut(ctx, &g.counts.deaf)
-	hush()
-	busy.Wait()
+	if g.rng.IntN(2) == 0 {
+		g.stay += deafTalk
+		g.stays(ctx, m)
+		g.road.reset()
+		return
+	}
+	g.awaitCut(ctx, m.user, &g.counts.deaf)
 }
 
-// awaitCut takes down how long it takes the gateway to hang up.
-func (g *guest) awaitCut(ctx context.Context, to *trips) {
+// awaitCut takes down how long it takes until the others are told that somebody left,
+// who did not say so.
+func (g *guest) awaitCut(ctx context.Context, user string, to *trips) {
 	began := time.Now()
-	limit := time.NewTimer(cutLimit)
-	defer limit.Stop()
-	select {
-	case <-g.road.gone:
-		to.add(time.Since(began))
-	case <-limit.C:
-		g.violated("a guest (%s) was not cut off within %v", g.way.name, cutLimit)
-	case <-ctx.Done(): // the meeting ends
+	within, cancel := context.WithTimeout(ctx, cutLimit)
+	defer cancel()
+	for g.observers[0].eyes.sees(user) {
+		switch err := pause(within, drainStep); {
+		case err == nil:
+		case ctx.Err() != nil: // the meeting ends
+			return
+		default:
+			g.violated("a guest (%s) was not cut off within %v", g.wires.about, cutLimit)
+			return
+		}
 	}
+	to.add(time.Since(began))
 }
 
 // isDisplaced has the same user come by another way; then what becomes of the first

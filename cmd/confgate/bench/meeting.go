@@ -85,7 +85,7 @@ func (m *meeting) whoIs(users []string) (all []string) {
 // newcomer makes a member under a name that nobody has had.
 func (m *meeting) newcomer(st *stage, lines wires) (*member, *eyes) {
 	index := m.come.Add(1)
-	return m.sameName(st, lines, m.first+int(index), uint16(index)) //nolint:gosec // few are there at once
+	return m.sameName(st, lines, m.first+int(index), uint16(index))
 }
 
 // sameName makes a member of a name; its line is that of wires.
@@ -115,7 +115,7 @@ type wires struct {
 
 // connect opens a line with a witness in it.
 func (m *meeting) connect(ctx context.Context, web *http.Client, gateway *url.URL, w wires, e *eyes) (line, error) {
-	var reach func(carrier) carrier = func(c carrier) carrier { return c }
+	reach := func(c carrier) carrier { return c }
 	if w.media != 0 {
 		reach = func(c carrier) carrier { return detour{c, way(m.subject.media), way(w.media)} }
 	}

@@ -90,13 +90,13 @@ func (s *soak) run(ctx context.Context) (_ result, err error) {
 
 // The times of a soak.
 const (
-	warmUp     = 6 * time.Second
-	meetingMin = 15 * time.Second
-	meetingVar = 75 * time.Second
-	reloadMin  = 2 * time.Second
-	reloadVar  = 10 * time.Second
-	strayEvery = 300 * time.Millisecond
-	auditLimit = 60 * time.Second
+	warmUp      = 6 * time.Second
+	meetLeast   = 15 * time.Second
+	meetMore    = 75 * time.Second
+	reloadLeast = 2 * time.Second
+	reloadMore  = 10 * time.Second
+	strayEvery  = 300 * time.Millisecond
+	auditLimit  = 60 * time.Second
 )
 
 // soak lets people come. What is made once and kept for good is there before it counts.
@@ -105,7 +105,7 @@ func (s *soak) soak(ctx context.Context, rep *soakReport) error {
 		return err
 	}
 	s.began.Store(time.Now().UnixNano())
-	if err := s.churn(ctx, rand.NewPCG(s.trial.seed, 0), min(warmUp, s.trial.duration)); err != nil {
+	if err := s.churn(ctx, s.trial.seed, min(warmUp, s.trial.duration)); err != nil {
 		return err
 	}
 	before, err := s.rest(ctx, nil)
@@ -114,7 +114,7 @@ func (s *soak) soak(ctx context.Context, rep *soakReport) error {
 	}
 	rep.Before = before
 	from := time.Now()
-	if err := s.churn(ctx, rand.NewPCG(s.trial.seed, 1), s.trial.duration); err != nil {
+	if err := s.churn(ctx, s.trial.seed+1, s.trial.duration); err != nil {
 		return err
 	}
 	rep.Seconds = round(time.Since(from).Seconds(), 1)
@@ -126,8 +126,8 @@ func (s *soak) soak(ctx context.Context, rep *soakReport) error {
 }
 
 // churn has everything go on for d.
-func (s *soak) churn(ctx context.Context, source rand.Source, d time.Duration) error {
-	rng := rand.New(source) //nolint:gosec // to be repeated
+func (s *soak) churn(ctx context.Context, seed uint64, d time.Duration) error {
+	rng := seeded(seed)
 	going, stop := context.WithTimeout(ctx, d)
 	defer stop()
 	var all sync.WaitGroup
@@ -153,15 +153,19 @@ func (s *soak) churn(ctx context.Context, source rand.Source, d time.Duration) e
 	}
 }
 
+// seeded draws the same for the same seed. When what was drawn happens, and among what
+// else, is up to the machine.
+func seeded(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0)) }
+
 // useRoom holds one meeting after another in a room; all of them have its name.
 func (s *soak) useRoom(ctx context.Context, i int, seed uint64) error {
-	rng := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // to be repeated
+	rng := seeded(seed)
 	for ctx.Err() == nil {
 		m := &meeting{
 			soak: s, room: fmt.Sprintf("c-soak-%d", i), tag: fmt.Sprintf("%08x", rng.Uint32()), rng: rng,
 			clock: clock{time.Now()}, window: newWindow(), board: newBoard(),
 		}
-		err := m.run(ctx, meetingMin+time.Duration(rng.Float64()*float64(meetingVar)))
+		err := m.run(ctx, meetLeast+time.Duration(rng.Float64()*float64(meetMore)))
 		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 			return nil // it did not come about any more
 		}
@@ -174,8 +178,8 @@ func (s *soak) useRoom(ctx context.Context, i int, seed uint64) error {
 
 // reload has the gateway read its keys again now and then.
 func (s *soak) reload(ctx context.Context, seed uint64) {
-	rng := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // to be repeated
-	for pause(ctx, reloadMin+time.Duration(rng.Float64()*float64(reloadVar))) == nil {
+	rng := seeded(seed)
+	for pause(ctx, reloadLeast+time.Duration(rng.Float64()*float64(reloadMore))) == nil {
 		if err := s.subject.turnKeys(); err != nil {
 			s.violated("reload: %v", err)
 			return
@@ -186,7 +190,7 @@ func (s *soak) reload(ctx context.Context, seed uint64) {
 
 // stray has people come who never say who they are, and say what makes no sense.
 func (s *soak) stray(ctx context.Context, seed uint64) {
-	rng := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // to be repeated
+	rng := seeded(seed)
 	tick := time.NewTicker(strayEvery)
 	defer tick.Stop()
 	for {
@@ -195,7 +199,7 @@ func (s *soak) stray(ctx context.Context, seed uint64) {
 		case <-ctx.Done():
 			return
 		}
-		s.comesBy(ctx, rand.New(rand.NewPCG(rng.Uint64(), 0))) //nolint:gosec // to be repeated
+		s.comesBy(ctx, seeded(rng.Uint64()))
 	}
 }
 

@@ -208,7 +208,7 @@ func (r *soakReport) writeTable(w io.Writer) error {
 }
 
 // verdict is the last word on a trial.
-func verdict(pass bool) string { //nolint:revive // it says what it is told to say
+func verdict(pass bool) string {
 	if pass {
 		return "PASS"
 	}

@@ -99,7 +99,7 @@ func (s *subject) findPorts() (err error) {
 			return err
 		}
 		held = append(held, l)
-		*to = l.Addr().(*net.TCPAddr).AddrPort() //nolint:errcheck // it is one
+		*to = l.Addr().(*net.TCPAddr).AddrPort()
 	}
 	for range portTries { // one that is free for UDP may not be for TCP
 		u, err := net.ListenUDP("udp4", &net.UDPAddr{IP: at.IP})
@@ -107,7 +107,7 @@ func (s *subject) findPorts() (err error) {
 			return err
 		}
 		held = append(held, u)
-		s.media = u.LocalAddr().(*net.UDPAddr).AddrPort().Port() //nolint:errcheck // it is one
+		s.media = u.LocalAddr().(*net.UDPAddr).AddrPort().Port()
 		if l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: at.IP, Port: int(s.media)}); err == nil {
 			held = append(held, l)
 			return nil

@@ -218,6 +218,14 @@ func (r *roll) chatted(user, text string) {
 	r.chats[user] = chatOrder{f[1], n}
 }
 
+// sees reports whether another is there.
+func (r *roll) sees(user string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, there := r.present[user]
+	return there
+}
+
 // others gives who is there.
 func (r *roll) others() []string {
 	r.mu.Lock()

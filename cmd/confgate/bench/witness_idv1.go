@@ -59,9 +59,11 @@ func (t *idTongue) heard(message []byte) bool {
 		delete(t.offers, m.UserID) // nobody can expect an answer any more
 	case "receiveVideoAnswer":
 		t.about(m.ID, m.UserID)
-		if t.offers[m.UserID]--; t.offers[m.UserID] < 0 {
+		if t.offers[m.UserID] == 0 {
 			t.complain("an answer about %s to no offer", m.UserID)
+			break
 		}
+		t.offers[m.UserID]--
 		t.account.replies.Add(1)
 	case "iceCandidate":
 		t.about(m.ID, m.UserID)
