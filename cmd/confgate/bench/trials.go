@@ -29,6 +29,7 @@ var trials = []struct {
 	open        func(t trial) (scenario, error)
 }{
 	{"soak", "people come and go while lines break, for a long time; then nothing must be left", parseSoak, newSoak},
+	{"herd", "the gateway is killed and started again, and everybody comes back at once", parseHerd, faulty("herd", playHerd)},
 }
 
 // Trials puts a gateway, that programs starts, through the trial that args begins with,
