@@ -9,7 +9,7 @@ tool := go tool -modfile=.ci/tools/go.mod
 
 client := examples/socketio/dist/socket.io.js
 
-.PHONY: run build test check fmt lint race e2e fuzz bench microbench vuln
+.PHONY: run build test check fmt lint race e2e fuzz bench microbench vuln soak faults
 
 run: build    ## serve on this machine alone, without authentication
 	exec bin/confgate serve --dev
@@ -47,6 +47,14 @@ fuzz:         ## every fuzz target, for FUZZTIME each (10s)
 
 vuln:         ## what the Go vulnerability database knows of the code that is called; needs a way to it
 	$(tool) govulncheck ./...
+
+soak:         ## half an hour of churn and faults, then an audit; SOAK=time of another length: docs/security.md
+	go build -o bin/ ./cmd/confgate ./cmd/confgate/bench/soak
+	bin/soak bin/confgate soak --duration $${SOAK:-30m} $(addprefix --corpus ,$(wildcard protocol/*/testdata/fuzz/FuzzDecode))
+
+faults:       ## one fault after the other, with its figures
+	go build -o bin/ ./cmd/confgate ./cmd/confgate/bench/soak
+	for fault in herd slow drain takeover cut; do bin/soak bin/confgate $$fault; done
 
 bench:        ## confgate against the baseline, PAIRS times in turn (3): docs/performance.md
 	go build -o bin/ ./cmd/confgate ./cmd/confgate/bench/baseline ./cmd/confgate/bench/compare

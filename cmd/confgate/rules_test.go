@@ -55,6 +55,7 @@ var apart = []struct{ pkg, why string }{
 	{"./cmd/confgate/bench", "a measuring client, in a process of its own"},
 	{"./cmd/confgate/bench/baseline", "a server to compare with, in a process of its own"},
 	{"./cmd/confgate/bench/compare", "a program that runs others"},
+	{"./cmd/confgate/bench/soak", "a program that runs others"},
 	{"./protocol/wiretest", "test support"},
 }
 

@@ -20,6 +20,9 @@ import (
 type eventopLine struct {
 	carrier
 	user     string
+	tenant   string
+	key      string // the tenant's
+	entry    entry
 	room     string // set by join
 	requests atomic.Uint64
 }
@@ -29,7 +32,7 @@ func dialEventop(ctx context.Context, web *http.Client, gateway *url.URL, user s
 	if err != nil {
 		return nil, err
 	}
-	return &eventopLine{carrier: s, user: user}, nil
+	return &eventopLine{carrier: s, user: user, tenant: anybody, key: anybody}, nil
 }
 
 // The codes of replies that a bench takes for a yes.
@@ -48,6 +51,8 @@ type eventopRequest struct {
 	User    string `json:"userId"`
 	CPCode  string `json:"cpCode,omitempty"`
 	AuthKey string `json:"authKey,omitempty"`
+	Forced  *bool  `json:"forced,omitempty"`
+	Message string `json:"message,omitempty"`
 
 	Room      string                   `json:"roomId,omitempty"`
 	Destroy   *bool                    `json:"destroy,omitempty"`
@@ -84,7 +89,11 @@ type eventopMessage struct {
 
 func (l *eventopLine) join(ctx context.Context, room string) error {
 	l.room = room
-	return l.say(ctx, eventopRequest{Op: "register", CPCode: "bench", AuthKey: "bench"})
+	r := eventopRequest{Op: "register", CPCode: l.tenant, AuthKey: l.key}
+	if l.entry == displacing {
+		r.Forced = new(true)
+	}
+	return l.say(ctx, r)
 }
 
 // offer offers the member's own media. Nobody else's are asked for so: see ask.

@@ -13,7 +13,7 @@ import (
 // idLine is a line in the `id` dialect, over SockJS as its web clients have it.
 type idLine struct {
 	carrier
-	user string
+	user, token string
 }
 
 func dialID(ctx context.Context, web *http.Client, gateway *url.URL, user string) (line, error) {
@@ -21,7 +21,7 @@ func dialID(ctx context.Context, web *http.Client, gateway *url.URL, user string
 	if err != nil {
 		return nil, err
 	}
-	return &idLine{s, user}, nil
+	return &idLine{s, user, anybody}, nil
 }
 
 // idMember is a member of the room in what the gateway says.
@@ -45,7 +45,7 @@ func (l *idLine) join(ctx context.Context, room string) error {
 		RoomID      string `json:"roomId"`
 		Video       bool   `json:"video"`
 		Audio       bool   `json:"audio"`
-	}{"joinRoom", "bench", l.user, "1", room, true, true})
+	}{"joinRoom", l.token, l.user, "1", room, true, true})
 }
 
 func (l *idLine) offer(ctx context.Context, of, sdp string) error {
@@ -66,11 +66,16 @@ func (l *idLine) trickle(ctx context.Context, of string, c webrtc.ICECandidateIn
 
 // poke says that the camera is on, which everybody in the room is told.
 func (l *idLine) poke(ctx context.Context) error {
+	return l.state(ctx, true)
+}
+
+// state says whether the camera is on.
+func (l *idLine) state(ctx context.Context, on bool) error {
 	return l.say(ctx, struct {
 		ID     string `json:"id"`
 		UserID string `json:"userId"`
 		Video  bool   `json:"video"`
-	}{"videoStateFrom", l.user, true})
+	}{"videoStateFrom", l.user, on})
 }
 
 func (l *idLine) leave(ctx context.Context) error {

@@ -31,6 +31,17 @@ type line interface {
 	hangUp()
 }
 
+// anybody is what members say of themselves where nobody is asked who they are.
+const anybody = "bench"
+
+// entry is how somebody comes in whose name is taken.
+type entry int
+
+const (
+	waiting    entry = iota // as the gateway has it
+	displacing              // the one who has it is to go
+)
+
 // carrier takes a line's messages to the gateway and back. One goroutine reads; all may write.
 type carrier interface {
 	read(ctx context.Context) ([]byte, error)

@@ -4,6 +4,7 @@ import "sync"
 
 // people are those who may be met in a run.
 type people struct {
+	apart  bool // others may be met too, whose media nobody asks for
 	mu     sync.RWMutex
 	byName map[string]*member // guarded by mu
 }

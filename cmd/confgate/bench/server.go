@@ -26,6 +26,7 @@ type server struct {
 type sight struct {
 	usage
 	gauges map[string]float64 // by name and labels, as in the exposition format
+	counts map[string]float64 // counters, likewise
 	drops  uint64             // see droppedUDP
 }
 
@@ -45,7 +46,7 @@ func (s *server) look(ctx context.Context) (sight, error) {
 		}
 	}
 	if s.admin != nil {
-		if seen.gauges, err = s.scrape(ctx); err != nil {
+		if seen.gauges, seen.counts, err = s.scrape(ctx); err != nil {
 			return sight{}, fmt.Errorf("look at the server's metrics: %w", err)
 		}
 	}
@@ -77,26 +78,26 @@ func (s *server) rest(ctx context.Context) (sight, error) {
 	return s.look(ctx)
 }
 
-func (s *server) scrape(ctx context.Context) (map[string]float64, error) {
+func (s *server) scrape(ctx context.Context) (gauges, counts map[string]float64, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.admin.JoinPath("metrics").String(), nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	response, err := s.web.Do(request)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("GET %s: %s", request.URL, response.Status)
+		return nil, nil, fmt.Errorf("GET %s: %s", request.URL, response.Status)
 	}
 	const most = 4 << 20
-	return parseGauges(io.LimitReader(response.Body, most))
+	return parseMetrics(io.LimitReader(response.Body, most))
 }
 
-// parseGauges reads the gauges of the Prometheus text format, version 0.0.4.
-func parseGauges(r io.Reader) (map[string]float64, error) {
-	gauges := make(map[string]float64)
+// parseMetrics reads the gauges and counters of the Prometheus text format, version 0.0.4.
+func parseMetrics(r io.Reader) (gauges, counts map[string]float64, err error) {
+	gauges, counts = make(map[string]float64), make(map[string]float64)
 	types := make(map[string]string)
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
@@ -112,16 +113,15 @@ func parseGauges(r io.Reader) (map[string]float64, error) {
 		}
 		key := line[:cut]
 		name, _, _ := strings.Cut(key, "{")
-		if types[name] != "gauge" {
+		to := map[string]map[string]float64{"gauge": gauges, "counter": counts}[types[name]]
+		if to == nil {
 			continue
 		}
-		value, err := strconv.ParseFloat(line[cut+1:], 64)
-		if err != nil {
-			return nil, fmt.Errorf("metric %q: %w", key, err)
+		if to[key], err = strconv.ParseFloat(line[cut+1:], 64); err != nil {
+			return nil, nil, fmt.Errorf("metric %q: %w", key, err)
 		}
-		gauges[key] = value
 	}
-	return gauges, lines.Err()
+	return gauges, counts, lines.Err()
 }
 
 // settleFor is how long the gateway may take to be as it was before a run.

@@ -25,15 +25,15 @@ confgate_packets_total 12345
 confgate_join_seconds_bucket{le="+Inf"} 3
 `
 
-func TestParseGauges(t *testing.T) {
-	got, err := parseGauges(strings.NewReader(metrics))
+func TestParseMetrics(t *testing.T) {
+	got, counts, err := parseMetrics(strings.NewReader(metrics))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got) != 3 || got[goroutines] != 23 || got[`confgate_legs{direction="down",state="connected"}`] != 600 {
-		t.Errorf("%v", got)
+	if len(got) != 3 || got[goroutines] != 23 || got[`confgate_legs{direction="down",state="connected"}`] != 600 || len(counts) != 1 || counts["confgate_packets_total"] != 12345 {
+		t.Errorf("%v %v", got, counts)
 	}
-	if _, err := parseGauges(strings.NewReader("# TYPE x gauge\nx many\n")); err == nil {
+	if _, _, err := parseMetrics(strings.NewReader("# TYPE x gauge\nx many\n")); err == nil {
 		t.Error("a gauge of many is taken")
 	}
 }

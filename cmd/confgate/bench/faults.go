@@ -1,0 +1,62 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
+)
+
+// ordeal is a fault that a gateway is put through, with figures.
+type ordeal struct {
+	trial trial
+	name  string
+	flags []string // for the gateway
+	play  func(ctx context.Context, o *ordeal, rep *faultReport) error
+
+	subject *subject
+	step    atomic.Pointer[string]
+}
+
+// faulty makes what opens an ordeal.
+func faulty(name string, play func(context.Context, *ordeal, *faultReport) error, flags ...string) func(trial) (scenario, error) {
+	return func(t trial) (scenario, error) {
+		if t.seed == 0 {
+			t.seed = rand.Uint64()
+		}
+		if t.members < 2 {
+			return nil, errors.New("--members must be 2 or more")
+		}
+		o := &ordeal{trial: t, name: name, flags: flags, play: play}
+		o.now("starting")
+		return o, nil
+	}
+}
+
+// now says how far it is.
+func (o *ordeal) now(step string) { o.step.Store(&step) }
+
+func (o *ordeal) progressLine() string { return o.name + ": " + *o.step.Load() }
+
+func (o *ordeal) run(ctx context.Context) (_ result, err error) {
+	if o.subject, err = newSubject(o.trial.programs, append(o.flags, o.trial.serve...)...); err != nil {
+		return nil, err
+	}
+	defer o.subject.close()
+	rep := &faultReport{Fault: o.name, Seed: o.trial.seed}
+	if err := o.subject.begin(ctx); err != nil {
+		return nil, err
+	}
+	err = o.play(ctx, o, rep)
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("%w: %w", errIncomplete, context.Cause(ctx))
+	}
+	n, lines := o.subject.log.complaints()
+	rep.exactly("error lines in the log", float64(n), 0, "")
+	for _, line := range lines {
+		rep.fault("log: %s", line)
+	}
+	rep.judge()
+	return rep, err
+}
