@@ -93,7 +93,7 @@ func TestEventopSays(t *testing.T) {
 		`{"eventOp":"createVideoRoom","reqId":"2","code":"443","message":"room c-10 exists"}`,
 		`{"eventOp":"joinRoom","reqId":"3","code":"200","message":"OK","roomId":"c-10","members":{"8":{},"7":{}}}`,
 	}}
-	l := &eventopLine{carrier: s, user: "8"}
+	l := &eventopLine{carrier: s, user: "8", tenant: anybody, key: anybody}
 	if err := l.join(t.Context(), "c-10"); err != nil {
 		t.Fatal(err)
 	}
