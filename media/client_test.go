@@ -44,7 +44,8 @@ type stage struct {
 
 func newStage(t testing.TB, o core.MediaOptions) *stage {
 	t.Helper()
-	return newStageOn(t, o, Config{IPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Log: quiet})
+	// Nobody connects the legs of some tests, and fuzzing takes its time.
+	return newStageOn(t, o, Config{IPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Log: quiet, Patience: 24 * time.Hour})
 }
 
 func newStageOn(t testing.TB, o core.MediaOptions, c Config) *stage {

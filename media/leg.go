@@ -196,9 +196,9 @@ func acceptUp(d *description) []part {
 		if s.usable() && !taken[s.kind] && (s.way == sdp.DirectionSendOnly || s.way == sdp.DirectionSendRecv) {
 			taken[s.kind] = true
 			p.way = sdp.DirectionRecvOnly
-			p.codec.remb = false
 			_, counted := p.extensions[sdp.TransportCCURI]
 			p.codec.congestion = p.codec.congestion && counted
+			p.codec.remb = p.codec.remb && !p.codec.congestion && s.kind == video
 			if _, ok := p.extensions[sdp.SDESRTPStreamIDURI]; ok {
 				p.layers = s.layers
 			}

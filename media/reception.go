@@ -24,6 +24,9 @@ type reception struct {
 	offers  []section      // the client's side of them; guarded by mu
 	sources []*source      // by SSRC, at most maxSources; guarded by mu
 	arrival *twcc.Recorder // nil unless negotiated; guarded by mu
+	limit   *estimate      // nil unless negotiated, in the place of arrival; guarded by mu
+	octets  int            // that have come since the last report; guarded by mu
+	last    time.Time      // report; guarded by mu
 	ticks   int            // guarded by mu
 }
 
@@ -49,6 +52,9 @@ func (r *reception) negotiated(parts []part, sections []section) {
 		r.takes, r.offers = append(r.takes, parts[i]), append(r.offers, sections[i])
 		if parts[i].codec.congestion && r.arrival == nil {
 			r.arrival = twcc.NewRecorder(r.ssrc)
+		}
+		if parts[i].codec.remb && r.limit == nil {
+			r.limit = &estimate{}
 		}
 	}
 	r.drop(func(s *source) bool { return !slices.ContainsFunc(r.takes, s.track.isOf) })
@@ -91,6 +97,7 @@ func (r *reception) take(w *worker, k *keys, b []byte) bool {
 		return false
 	}
 	h := &w.header
+	r.octets += len(b)
 	if r.arrival != nil {
 		r.record(h, w.now) // whatever it is: a sender probes with packets of nothing, too
 	}
@@ -272,12 +279,31 @@ func (r *reception) tick(now time.Time) {
 	}
 	if r.ticks%ticksReport == 0 {
 		r.drop(func(s *source) bool { return s.track.isOver() })
+		if r.limit != nil {
+			out = append(out, r.estimated(report.Reports, now))
+		}
+		r.octets, r.last = 0, now
 	}
 	r.mu.Unlock()
 	if len(report.Reports) > 0 {
 		out = append([]rtcp.Packet{&report}, out...)
 	}
 	r.leg.link.sendReports(out...)
+}
+
+// estimated tells the publisher what it may send, after the reports of a second. It
+// needs r.mu.
+func (r *reception) estimated(reports []rtcp.ReceptionReport, now time.Time) rtcp.Packet {
+	loss := 0.0
+	for i := range reports {
+		loss = max(loss, float64(reports[i].FractionLost)/256)
+	}
+	came := 0
+	if !r.last.IsZero() && now.After(r.last) {
+		came = int(float64(r.octets) * 8 / now.Sub(r.last).Seconds())
+	}
+	r.limit.judge(loss, came)
+	return r.limit.packet(r.ssrc, r.sources)
 }
 
 // told takes the publisher's own reports.
