@@ -12,6 +12,7 @@ type Plane interface {
 // MediaOptions is what a room wants of its media.
 type MediaOptions struct {
 	Speaking bool // tell Talked, from the audio-level header extension (RFC 6464)
+	OpusDTX  bool // have publishers send next to nothing while they are silent (RFC 7587 section 3.1.3)
 }
 
 // Media is one room's media. No method may wait: each starts the work, and the

@@ -24,6 +24,7 @@ type part struct {
 	codec      codec
 	extensions map[string]uint8
 	layers     []string // that we take (RFC 8853)
+	dtx        bool     // silence is to be sent as next to nothing (RFC 7587)
 	outlet     *outlet  // that sends on it; nil when none does
 }
 
@@ -177,7 +178,11 @@ func (p *part) writeCodec(m *sdp.MediaDescription) {
 	m.MediaName.Formats = append(m.MediaName.Formats, strconv.Itoa(pt))
 	if p.kind == audio {
 		m.WithValueAttribute("rtpmap", fmt.Sprintf("%d opus/48000/2", pt))
-		m.WithValueAttribute("fmtp", fmt.Sprintf("%d minptime=10;useinbandfec=1", pt))
+		parameters := "minptime=10;useinbandfec=1"
+		if p.dtx {
+			parameters += ";usedtx=1"
+		}
+		m.WithValueAttribute("fmtp", fmt.Sprintf("%d %s", pt, parameters))
 	} else {
 		m.WithValueAttribute("rtpmap", fmt.Sprintf("%d VP8/90000", pt))
 	}

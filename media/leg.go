@@ -170,7 +170,7 @@ func (l *leg) negotiate(d *description) (answer string, parts []part, err error)
 		return "", nil, errEnded
 	}
 	if l.dir == uplink {
-		parts = acceptUp(d)
+		parts = l.acceptUp(d)
 		l.reception.negotiated(parts, d.sections)
 	} else {
 		parts = l.acceptDown(d)
@@ -187,7 +187,7 @@ func (l *leg) negotiate(d *description) (answer string, parts []part, err error)
 }
 
 // acceptUp takes the first picture and the first voice that a publisher offers.
-func acceptUp(d *description) []part {
+func (l *leg) acceptUp(d *description) []part {
 	var parts []part
 	taken := make(map[kind]bool)
 	for i := range d.sections {
@@ -196,6 +196,7 @@ func acceptUp(d *description) []part {
 		if s.usable() && !taken[s.kind] && (s.way == sdp.DirectionSendOnly || s.way == sdp.DirectionSendRecv) {
 			taken[s.kind] = true
 			p.way = sdp.DirectionRecvOnly
+			p.dtx = s.kind == audio && l.room.options.OpusDTX
 			p.codec.remb = false
 			_, counted := p.extensions[sdp.TransportCCURI]
 			p.codec.congestion = p.codec.congestion && counted

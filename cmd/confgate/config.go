@@ -36,6 +36,7 @@ type config struct {
 
 	mediaPort int
 	mediaIPs  []netip.Addr
+	media     core.MediaOptions
 
 	turn turnConfig
 
@@ -97,6 +98,7 @@ func newFlags(c *config) *flag.FlagSet {
 	fs.IntVar(&c.mediaPort, "media-port", 7882, "UDP `port` of all media, and TCP port of the fallback")
 	fs.Func("media-ip", "`address` clients send it to (repeatable; default this machine's, 127.0.0.1 with --dev)",
 		list(&c.mediaIPs, parseIP))
+	fs.BoolVar(&c.media.OpusDTX, "opus-dtx", false, "have publishers send next to no audio while they are silent")
 
 	turnFlags(fs, &c.turn)
 
@@ -199,7 +201,7 @@ var settingGroups = []struct {
 }{
 	{"Mode", []string{"dev", "dev-remote", "config"}},
 	{"Clients", []string{"listen", "allow-origin", "admin-listen", "node-id", "drain"}},
-	{"Media", []string{"media-port", "media-ip"}},
+	{"Media", []string{"media-port", "media-ip", "opus-dtx"}},
 	{"TURN", []string{"turn-listen", "turn-listen-tcp", "turn-listen-tls", "turn-tls-cert", "turn-tls-key", "turn-host", "turn-url", "turn-secret", "turn-secret-file",
 		"turn-ttl", "turn-ports", "turn-allow-peer", "turn-allocations", "turn-user-allocations", "turn-user-rate", "turn-stun"}},
 	{"Dialect id", []string{"id-room-limit", "id-grace", "id-tenant"}},

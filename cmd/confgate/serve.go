@@ -176,7 +176,7 @@ func (g *gateway) build() error {
 	}
 	g.state.full = memory.isFull
 	g.hub = core.NewHub(core.HubConfig{
-		Plane: g.plane, Auth: lender{g.admission, g.issuer}, Observer: observers{m, &journal{log: g.log}},
+		Plane: g.plane, Auth: lender{g.admission, g.issuer}, Observer: observers{m, &journal{log: g.log}}, Media: g.config.media,
 		Limits: g.config.limits, NewRoomID: g.config.roomIDs.next(),
 	})
 	g.edge = transport.New(transport.Config{
