@@ -53,6 +53,7 @@ type seat struct {
 	person *person
 	joined time.Time
 	media  bool // the first packet is on its way
+	renews bool // the client makes an uplink anew when it fails
 
 	legs       int // connections that are the member's
 	candidates int // that may still be trickled, where there is a limit

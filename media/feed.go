@@ -201,7 +201,7 @@ func (l *lane) plan(t *track, burst []packet, now time.Time, copies []copyTo) (_
 		t.ring.forwarded(burst[i].index)
 	}
 	for _, o := range l.outlets {
-		if o.paused || o.target != t && o.numbers.source != t {
+		if o.paused || o.target != t && o.numbers.source != t || !o.takes(t.format) {
 			continue
 		}
 		for i := range burst {

@@ -47,7 +47,7 @@ func (r *reception) negotiated(parts []part, sections []section) {
 			continue
 		}
 		r.takes, r.offers = append(r.takes, parts[i]), append(r.offers, sections[i])
-		if parts[i].codec.congestion && r.arrival == nil {
+		if parts[i].counts() && r.arrival == nil {
 			r.arrival = twcc.NewRecorder(r.ssrc)
 		}
 	}
@@ -64,6 +64,13 @@ func (r *reception) drop(unwanted func(*source) bool) {
 		}
 	}
 	r.sources = slices.DeleteFunc(r.sources, func(s *source) bool { return dropped[s.track] })
+}
+
+// counts reports whether the publisher's congestion control wants to know when each
+// packet came.
+func (p *part) counts() bool {
+	_, ok := p.extensions[sdp.TransportCCURI]
+	return ok && !p.codecs.allow(func(c codec) bool { return !c.congestion })
 }
 
 // take takes an SRTP packet. It reports false when that is not authentic, or there
@@ -148,8 +155,8 @@ func (r *reception) meet(h *rtp.Header) *source {
 		return nil
 	}
 	p := &r.takes[i]
-	repair := h.PayloadType == p.codec.repair
-	if !repair && h.PayloadType != p.codec.payload {
+	f, repair := p.codecs.find(h.PayloadType)
+	if f == noFormat {
 		return nil
 	}
 	layer := ""
@@ -203,7 +210,7 @@ func (r *reception) section(h *rtp.Header) int {
 	}
 	found := -1
 	for i := range r.takes {
-		if c := r.takes[i].codec; h.PayloadType == c.payload || c.repair != 0 && h.PayloadType == c.repair {
+		if f, _ := r.takes[i].codecs.find(h.PayloadType); f != noFormat {
 			if found >= 0 {
 				return -1
 			}

@@ -30,6 +30,7 @@ type track struct {
 	born      uint64 // the number of the leg that it came on
 	ssrc      uint32
 	payload   uint8
+	format    format
 	keyframes keyframes
 	speech    *speech // nil unless somebody wants to know
 	levelID   uint8   // of the audio-level header extension; 0 when there is none
@@ -50,10 +51,12 @@ type track struct {
 	area int // of the picture, in pixels; 0 when not known
 }
 
+// newTrack makes a track of what p has, which is of one format.
 func newTrack(l *leg, p *part, layer string, ssrc uint32) *track {
+	f := p.formats[0]
 	t := &track{
 		leg: l, lane: l.feed.lane(p.kind), kind: p.kind, mid: p.mid, layer: layer, born: l.number(), ssrc: ssrc,
-		payload: p.codec.payload, nacks: p.codec.nack, ring: newRing(audioRing), spare: make([]byte, 0, maxPacket), rate: -1,
+		payload: p.codecs[f].payload, format: f, nacks: p.codecs[f].nack, ring: newRing(audioRing), spare: make([]byte, 0, maxPacket), rate: -1,
 	}
 	if p.kind == video {
 		t.ring = newRing(videoRing)
@@ -85,11 +88,8 @@ func (t *track) take(w *worker, h *rtp.Header, payload []byte, size int) {
 			t.speech.heard(level[0] & 0x7f)
 		}
 	}
-	p := packet{stamp: h.Timestamp, marker: h.Marker, payload: payload, size: size}
-	area := 0
-	if t.kind == video {
-		p.key, area = beginsKeyframe(payload)
-	}
+	key, area := t.format.beginsKeyframe(payload)
+	p := packet{stamp: h.Timestamp, marker: h.Marker, format: t.format, key: key, payload: payload, size: size}
 	t.lane.mu.Lock()
 	p.index = t.ring.index(h.SequenceNumber)
 	before := t.ring.high
@@ -211,7 +211,7 @@ func (t *track) isOver() bool { return t.silent >= silence && !t.lane.has(t) }
 
 // isOf reports whether it is what a section is to carry.
 func (t *track) isOf(p part) bool {
-	return p.kind == t.kind && p.mid == t.mid && p.codec.payload == t.payload &&
+	return p.kind == t.kind && p.mid == t.mid && p.codecs[t.format].payload == t.payload &&
 		(t.layer == "" && len(p.layers) == 0 || slices.Contains(p.layers, t.layer))
 }
 
@@ -228,47 +228,4 @@ func (t *track) close() {
 func sendTime(now time.Time) uint32 {
 	ns := uint64(now.UnixNano())
 	return uint32((ns/1e9&0x3f)<<18 | (ns%1e9<<18)/1e9)
-}
-
-// beginsKeyframe reports whether a VP8 payload begins a key frame: it begins the
-// first partition (RFC 7741 section 4.2) of a frame whose P bit is 0 (RFC 6386
-// section 9.1); and if so, how many pixels the picture has, 0 when that is cut off.
-func beginsKeyframe(b []byte) (key bool, area int) {
-	const x, s, partition = 0x80, 0x10, 0x07
-	if len(b) == 0 || b[0]&s == 0 || b[0]&partition != 0 {
-		return false, 0
-	}
-	n := 1
-	if b[0]&x != 0 {
-		if len(b) < 2 {
-			return false, 0
-		}
-		const i, l, t, k = 0x80, 0x40, 0x20, 0x10
-		extensions := b[1]
-		n = 2
-		if extensions&i != 0 {
-			if len(b) <= n {
-				return false, 0
-			}
-			if b[n]&0x80 != 0 { // a picture id of two bytes
-				n++
-			}
-			n++
-		}
-		if extensions&l != 0 {
-			n++
-		}
-		if extensions&(t|k) != 0 {
-			n++
-		}
-	}
-	if len(b) <= n || b[n]&1 != 0 {
-		return false, 0
-	}
-	// A frame tag of three bytes, a start code of three, width and height.
-	if frame := b[n:]; len(frame) >= 10 && frame[3] == 0x9d && frame[4] == 0x01 && frame[5] == 0x2a {
-		const size = 0x3fff // the rest is scaling
-		area = int(binary.LittleEndian.Uint16(frame[6:])&size) * int(binary.LittleEndian.Uint16(frame[8:])&size)
-	}
-	return true, area
 }
