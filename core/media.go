@@ -16,6 +16,7 @@ type MediaOptions struct {
 	// The plane adds the one that everybody has, and uses no other where that would
 	// leave a member without a picture.
 	Video   []string
+	OpusRED bool // have publishers repeat each voice packet's predecessor, for who takes that (RFC 2198)
 	OpusDTX bool // have publishers send next to nothing while they are silent (RFC 7587 section 3.1.3)
 }
 

@@ -37,6 +37,14 @@ var (
 
 func (p *part) on() bool { return len(p.formats) > 0 }
 
+// main gives the first format that is not RED, which only goes around another.
+func (p *part) main() format {
+	if p.formats[0] == red {
+		return p.formats[1]
+	}
+	return p.formats[0]
+}
+
 // agree lists those of the formats that s offers.
 func (p *part) agree(s *section, listed []format) {
 	p.formats = nil
@@ -79,6 +87,7 @@ func offerPart(k kind, listed []format, mid int, o *outlet) part {
 const (
 	offerTimeID  = 2
 	offerOpus    = 111
+	offerRED     = 63
 	offerVP8     = 96 // and its RTX the next, as the others
 	offerVP9     = 98
 	offerH264    = 102
@@ -89,7 +98,7 @@ func offerCodecs(listed []format) codecs {
 	picture := func(payload uint8) codec {
 		return codec{payload: payload, repair: payload + 1, profile: offerProfile, nack: true, pli: true, fir: true, remb: true}
 	}
-	all := codecs{opus: {payload: offerOpus, remb: true}, vp8: picture(offerVP8), vp9: picture(offerVP9), h264: picture(offerH264)}
+	all := codecs{opus: {payload: offerOpus, remb: true}, red: {payload: offerRED}, vp8: picture(offerVP8), vp9: picture(offerVP9), h264: picture(offerH264)}
 	return all.keep(setOf(listed...))
 }
 

@@ -156,9 +156,10 @@ func (l *lane) replay(o *outlet, t *track, b *batch, now time.Time) bool {
 			o.numbers.begin(t, p.index, p.stamp, l.rate, now)
 		}
 		if seq, stamp, ok := o.numbers.next(p.index, p.stamp, now); ok {
-			out.send(&p, seq, stamp)
-			n++
-			octets += len(p.payload)
+			if size := out.send(&p, seq, stamp); size > 0 {
+				n++
+				octets += size - out.overhead()
+			}
 		}
 	}
 	o.count(n, octets)

@@ -100,15 +100,25 @@ func newMenu(o core.MediaOptions) menu {
 		}
 	}
 	m.all = setOf(opus) | setOf(m.video...)
+	if o.OpusRED {
+		m.all |= setOf(red)
+	}
 	return m
 }
 
 // of gives the formats of a kind, in the order in which they are to be listed.
-func (m *menu) of(k kind) []format {
-	if k == video {
+// Browsers send RED if it comes before the codec.
+func (m *menu) of(k kind, dir int) []format {
+	switch {
+	case k == video:
 		return m.video
+	case !m.all.has(red):
+		return []format{opus}
+	case dir == uplink:
+		return []format{red, opus}
+	default:
+		return []format{opus, red}
 	}
-	return []format{opus}
 }
 
 // codec is how one side numbers a format.
@@ -196,6 +206,8 @@ func (c *codecs) parameters(f format) string {
 	switch f {
 	case opus:
 		return "minptime=10;useinbandfec=1"
+	case red:
+		return fmt.Sprintf("%[1]d/%[1]d", c[opus].payload)
 	case h264:
 		return fmt.Sprintf("level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=%06x", c[h264].profile)
 	case vp9:

@@ -196,7 +196,7 @@ func (l *leg) acceptUp(d *description) []part {
 	taken := make(map[kind]bool)
 	for i := range d.sections {
 		s := &d.sections[i]
-		p := answerPart(s, l.room.menu.of(s.kind), upExtensions)
+		p := answerPart(s, l.room.menu.of(s.kind, uplink), upExtensions)
 		if s.usable() && !taken[s.kind] && s.goes(upWays) {
 			taken[s.kind] = true
 			l.receive(&p, s)
@@ -228,7 +228,7 @@ func (l *leg) acceptDown(d *description) []part {
 	var used []*outlet
 	for i := range d.sections {
 		s := &d.sections[i]
-		p := answerPart(s, l.room.menu.of(s.kind), downExtensions)
+		p := answerPart(s, l.room.menu.of(s.kind, downlink), downExtensions)
 		p.codecs.withoutCongestion()
 		if s.usable() && s.goes(downWays) {
 			if o := l.outlet(s.kind); !slices.Contains(used, o) {
@@ -292,7 +292,7 @@ func (l *leg) offer(ref core.Ref, wantVideo, wantAudio bool) {
 	var parts []part
 	for _, k := range []kind{audio, video} {
 		if k == audio && wantAudio || k == video && wantVideo {
-			parts = append(parts, offerPart(k, l.room.menu.of(k), len(parts), l.outlet(k)))
+			parts = append(parts, offerPart(k, l.room.menu.of(k, downlink), len(parts), l.outlet(k)))
 		}
 	}
 	text, err := "", errNothing

@@ -92,12 +92,21 @@ func (o *outlet) count(packets, octets int) {
 // when it cannot be sent, which is the affair of this connection alone: a format that
 // it has not negotiated never is.
 func (s *sending) send(p *packet, seq uint16, stamp uint32) int {
-	c := &s.outlet.codecs[p.format]
+	f, body := p.format, p.payload
+	if f == red && s.outlet.codecs[red].payload == 0 {
+		f, body = opus, body[p.primary:]
+	}
+	c := &s.outlet.codecs[f]
 	if c.payload == 0 {
 		return 0
 	}
 	b := s.header(p.marker, c.payload, seq, stamp, s.outlet.ssrc)
-	return s.finish(append(b, p.payload...))
+	at := len(b)
+	b = append(b, body...)
+	if f == red {
+		renumberRED(b[at:], s.outlet.codecs[opus].payload)
+	}
+	return s.finish(b)
 }
 
 // again sends a packet once more, under number: on the stream for that, or as it
@@ -134,6 +143,14 @@ func (s *sending) header(marker bool, payload uint8, seq uint16, stamp, ssrc uin
 		b = append(b, 0xbe, 0xde, 0, 1, s.outlet.timeID<<4|2, byte(s.time>>16), byte(s.time>>8), byte(s.time))
 	}
 	return b
+}
+
+// overhead is the size of what header writes.
+func (s *sending) overhead() int {
+	if s.outlet.timeID != 0 {
+		return 20
+	}
+	return 12
 }
 
 func (s *sending) finish(plain []byte) int {

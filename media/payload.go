@@ -68,7 +68,7 @@ func readCodecs(k kind, types []payloadType) codecs {
 		switch {
 		case k == audio && t.is(encodings[red].name) && c[red].payload == 0 && t.wraps(c[opus].payload):
 			c[red] = t.codec()
-		case t.is(rtx):
+		case k == video && t.is(rtx):
 			for f := range formats {
 				if c[f].payload != 0 && c[f].repair == 0 && t.parameter("apt") == strconv.Itoa(int(c[f].payload)) {
 					c[f].repair = t.number

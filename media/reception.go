@@ -118,12 +118,11 @@ func (r *reception) take(w *worker, k *keys, b []byte) bool {
 		return false
 	case s.repair:
 		return s.track.repeated(w, h, payload)
-	case h.PayloadType != s.track.payload:
+	case !s.track.carries(h.PayloadType):
 		return false
 	}
 	s.arrived(h, s.track.lane.rate, w.now)
-	s.track.take(w, h, payload, len(b))
-	return true
+	return s.track.take(w, h, payload, len(b))
 }
 
 // headerSize is the size of an RTP header with its extension, which has been parsed

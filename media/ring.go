@@ -7,6 +7,7 @@ type packet struct {
 	marker  bool
 	format  format
 	key     bool   // it begins a key frame
+	primary int    // of RED: where the primary block begins
 	payload []byte // without padding
 	size    int    // of all of it
 }

@@ -103,6 +103,7 @@ func newFlags(c *config) *flag.FlagSet {
 	fs.Func("video-codecs", "`codec` of pictures: vp8, h264, vp9; the most wanted first, vp8 if all else fails (repeatable)",
 		list(&c.media.Video, parseVideoCodec))
 	fs.BoolVar(&c.media.OpusDTX, "opus-dtx", false, "have publishers send next to no audio while they are silent")
+	fs.BoolVar(&c.media.OpusRED, "opus-red", false, "have publishers repeat audio in later packets, against loss")
 
 	turnFlags(fs, &c.turn)
 
@@ -207,7 +208,7 @@ var settingGroups = []struct {
 }{
 	{"Mode", []string{"dev", "dev-remote", "config"}},
 	{"Clients", []string{"listen", "allow-origin", "admin-listen", "node-id", "drain"}},
-	{"Media", []string{"media-port", "media-ip", "video-codecs", "opus-dtx"}},
+	{"Media", []string{"media-port", "media-ip", "video-codecs", "opus-dtx", "opus-red"}},
 	{"TURN", []string{"turn-listen", "turn-listen-tcp", "turn-listen-tls", "turn-tls-cert", "turn-tls-key", "turn-host", "turn-url", "turn-secret", "turn-secret-file",
 		"turn-ttl", "turn-ports", "turn-allow-peer", "turn-allocations", "turn-user-allocations", "turn-user-rate", "turn-stun"}},
 	{"Dialect id", []string{"id-room-limit", "id-grace", "id-republish", "id-tenant"}},
