@@ -56,6 +56,7 @@ type (
 		Grace  int          `json:"-"` // for Cred; see Hello
 		Make   *Open        `json:"-"` // make the room so if it is missing
 		Alone  bool         `json:"-"` // leave every other room first
+		Renews bool         `json:"-"` // the client makes an uplink anew when it fails
 	}
 
 	// Leave goes out of a room; out of all when Room is empty.

@@ -18,6 +18,9 @@ type HubConfig struct {
 	Plane    Plane
 	Auth     Authorizer
 	Observer Observer
+	// Media is what rooms want of their media; each says for itself whether it
+	// wants to know who speaks.
+	Media MediaOptions
 	// Capacity is the most members of a room that was opened without saying;
 	// 0: no limit.
 	Capacity int
@@ -35,6 +38,7 @@ type Hub struct {
 	plane    Plane
 	auth     Authorizer
 	watch    Observer
+	media    MediaOptions
 	capacity int
 	unused   time.Duration
 	limits   Limits
@@ -96,7 +100,7 @@ func NewHub(c HubConfig) *Hub {
 		c.NewRoomID = func() RoomID { return RoomID(RandomID("r")) }
 	}
 	return &Hub{
-		plane: c.Plane, auth: c.Auth, watch: c.Observer,
+		plane: c.Plane, auth: c.Auth, watch: c.Observer, media: c.Media,
 		capacity: c.Capacity, unused: cmp.Or(c.Unused, 5*time.Minute), newID: c.NewRoomID,
 		limits: c.Limits, made: make(map[personKey]int), ofTenant: make(map[TenantID]int), missed: make(map[personKey]*misses),
 		rooms: make(map[roomKey]*room), people: make(map[personKey]*person),

@@ -12,6 +12,12 @@ type Plane interface {
 // MediaOptions is what a room wants of its media.
 type MediaOptions struct {
 	Speaking bool // tell Talked, from the audio-level header extension (RFC 6464)
+	// Video names the codecs that publishers' pictures may have, the most wanted first.
+	// The plane adds the one that everybody has, and uses no other where that would
+	// leave a member without a picture.
+	Video   []string
+	OpusRED bool // have publishers repeat each voice packet's predecessor, for who takes that (RFC 2198)
+	OpusDTX bool // have publishers send next to nothing while they are silent (RFC 7587 section 3.1.3)
 }
 
 // Media is one room's media. No method may wait: each starts the work, and the
@@ -51,6 +57,9 @@ type Leg struct {
 	Owner  UserID
 	Stream Stream
 	N      uint64
+	// Renews says of an uplink that its client makes it anew when it fails: it may
+	// then be ended to get another codec.
+	Renews bool
 }
 
 // Up reports whether media flows from the client to the server.

@@ -53,6 +53,7 @@ type seat struct {
 	person *person
 	joined time.Time
 	media  bool // the first packet is on its way
+	renews bool // the client makes an uplink anew when it fails
 
 	legs       int // connections that are the member's
 	candidates int // that may still be trickled, where there is a limit
@@ -180,7 +181,9 @@ func (r *room) clear() {
 // openMedia starts the room's media. Where that fails, the room is good for all else.
 func (r *room) openMedia() {
 	defer r.survive()
-	r.media = r.hub.plane.Open(r.id, MediaOptions{Speaking: r.speaking}, func(e MediaEvent) {
+	wanted := r.hub.media
+	wanted.Speaking = r.speaking
+	r.media = r.hub.plane.Open(r.id, wanted, func(e MediaEvent) {
 		_, _ = r.send(r.life, message{media: e}) // a room that has ended needs no news
 	})
 }

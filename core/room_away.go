@@ -75,6 +75,7 @@ func (r *room) resume(s *seat, c Join, p *person) (Result, error) {
 		Name: as.Name != "" && as.Name != s.Name, Video: as.Video != s.Video, Audio: as.Audio != s.Audio,
 	}
 	s.person, s.away, s.joined, s.media, s.candidates = p, time.Time{}, time.Now(), false, r.hub.limits.Candidates
+	s.renews = c.Renews
 	s.Name, s.Device, s.Video, s.Audio = cmp.Or(as.Name, s.Name), cmp.Or(as.Device, s.Device), as.Video, as.Audio
 	r.awaitReturn()
 	// Who joins finds themself last.

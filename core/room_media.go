@@ -114,7 +114,9 @@ func (r *room) offer(me *seat, ref Ref, c Offer) (Result, error) {
 			return nil, err
 		}
 	}
-	r.media.Accept(r.newLeg(me, c.Stream, ref), ref, c.SDP)
+	l := r.newLeg(me, c.Stream, ref)
+	l.Renews = l.Up() && me.renews
+	r.media.Accept(l, ref, c.SDP)
 	return nil, nil
 }
 

@@ -25,7 +25,7 @@ func (r *room) join(c Join, p *person) (Result, error) {
 		return nil, err
 	}
 	as := r.hub.limits.profile(c.As)
-	me := &seat{person: p, joined: time.Now(), candidates: r.hub.limits.Candidates, Member: Member{
+	me := &seat{person: p, joined: time.Now(), renews: c.Renews, candidates: r.hub.limits.Candidates, Member: Member{
 		User: p.key.user, Name: as.Name, Device: as.Device, Community: as.Community,
 		Video: as.Video, Audio: as.Audio, May: AllPermits.but(r.deny),
 	}}

@@ -147,6 +147,8 @@ func (tb *table) hears(want ...string) {
 
 func cam(u UserID) Stream { return Stream{u, Cam} }
 
+func legOf(owner UserID, st Stream, n uint64) Leg { return Leg{Owner: owner, Stream: st, N: n} }
+
 func TestJoinTellsOthersAndListsNewcomerLast(t *testing.T) {
 	tb := newTable(t, Open{}, "ann", "ben")
 	res := tb.ok("cay", Join{As: Profile{Name: "Cay", Video: true}}).(Joined)
@@ -229,10 +231,10 @@ func TestLeaveEndsEverythingOfTheirs(t *testing.T) {
 	tb.ok("ben", Offer{Stream: cam("ann"), SDP: "o"})
 	tb.ok("ann", Offer{Stream: cam("ben"), SDP: "o"})
 	tb.ok("cay", Offer{Stream: cam("ben"), SDP: "o"})
-	for _, l := range []Leg{{"ann", cam("ann"), 1}, {"ben", cam("ann"), 2}, {"ann", cam("ben"), 3}} {
+	for _, l := range []Leg{legOf("ann", cam("ann"), 1), legOf("ben", cam("ann"), 2), legOf("ann", cam("ben"), 3)} {
 		tb.tells(Accepted{Leg: l})
 	}
-	tb.tells(Connected{Leg{"ann", cam("ann"), 1}})
+	tb.tells(Connected{Leg: legOf("ann", cam("ann"), 1)})
 	tb.ok("cay", Offer{Stream: cam("ann"), SDP: "o"}) // this one is never answered by media
 	tb.ok("ann", Share{Content: Whiteboard})
 	tb.heard()
@@ -249,9 +251,9 @@ func TestLeaveEndsEverythingOfTheirs(t *testing.T) {
 		t.Errorf("dropped %v", dropped)
 	}
 	// News of ann's connections that was under way reaches nobody.
-	tb.tells(Accepted{Leg: Leg{"ben", cam("ann"), 2}, Answer: "a"})
-	tb.tells(Connected{Leg{"ann", cam("ann"), 1}})
-	tb.tells(Failed{Leg: Leg{"ann", cam("ann"), 1}})
+	tb.tells(Accepted{Leg: legOf("ben", cam("ann"), 2), Answer: "a"})
+	tb.tells(Connected{Leg: legOf("ann", cam("ann"), 1)})
+	tb.tells(Failed{Leg: legOf("ann", cam("ann"), 1)})
 	tb.tells(Talked{User: "ann", On: true})
 	tb.hears()
 	tb.ok("dan", Join{})
@@ -262,7 +264,7 @@ func TestOfferIsAnsweredBeforeThePublisherIs(t *testing.T) {
 	tb := newTable(t, Open{}, "ann", "ben")
 	tb.ok("ben", Offer{Stream: cam("ann"), SDP: "o"})
 	tb.hears()
-	tb.tells(Accepted{Leg: Leg{"ben", cam("ann"), 1}, Answer: "a", Candidates: []Candidate{{Line: "c1"}, {Line: "c2"}}})
+	tb.tells(Accepted{Leg: legOf("ben", cam("ann"), 1), Answer: "a", Candidates: []Candidate{{Line: "c1"}, {Line: "c2"}}})
 	tb.hears("ben: Answered", "ben: Found", "ben: Found")
 	tb.refused("ben", Offer{Stream: cam("nobody")}, NoSuchMember)
 }
@@ -272,10 +274,10 @@ func TestReplacedLegIsHeardNoMore(t *testing.T) {
 	tb.ok("ben", Offer{Stream: cam("ann"), SDP: "1"})
 	tb.ok("ben", Offer{Stream: cam("ann"), SDP: "2"})
 	tb.hears("ben: refused media_failed") // every request is answered, once
-	tb.tells(Accepted{Leg: Leg{"ben", cam("ann"), 1}, Answer: "1"})
-	tb.tells(Failed{Leg: Leg{"ben", cam("ann"), 1}})
+	tb.tells(Accepted{Leg: legOf("ben", cam("ann"), 1), Answer: "1"})
+	tb.tells(Failed{Leg: legOf("ben", cam("ann"), 1)})
 	tb.hears()
-	tb.tells(Accepted{Leg: Leg{"ben", cam("ann"), 2}, Answer: "2"})
+	tb.tells(Accepted{Leg: legOf("ben", cam("ann"), 2), Answer: "2"})
 	tb.hears("ben: Answered")
 }
 
@@ -283,26 +285,26 @@ func TestFeedsAreNewsOnce(t *testing.T) {
 	tb := newTable(t, Open{}, "ann", "ben")
 	tb.ok("ann", Offer{Stream: cam("ann")})
 	tb.refused("ben", Subscribe{Stream: cam("ann")}, NoSuchStream)
-	tb.tells(Accepted{Leg: Leg{"ann", cam("ann"), 1}})
+	tb.tells(Accepted{Leg: legOf("ann", cam("ann"), 1)})
 	tb.heard()
-	tb.tells(Connected{Leg{"ann", cam("ann"), 1}})
+	tb.tells(Connected{Leg: legOf("ann", cam("ann"), 1)})
 	tb.hears("ben: FeedsAdded")
 	tb.ok("ben", Subscribe{Stream: cam("ann")})
-	tb.tells(Ready{Leg: Leg{"ben", cam("ann"), 2}, Offer: "o"})
+	tb.tells(Ready{Leg: legOf("ben", cam("ann"), 2), Offer: "o"})
 	tb.ok("ben", Answer{Stream: cam("ann")})
-	tb.tells(Settled{Leg: Leg{"ben", cam("ann"), 2}})
+	tb.tells(Settled{Leg: legOf("ben", cam("ann"), 2)})
 	tb.ok("ben", Answer{Stream: cam("ann")}) // again: ignored
 	tb.hears("ben: Offered", "ben: Done", "ben: Done")
 
 	tb.ok("ann", Offer{Stream: cam("ann")}) // a new connection takes the place of the old
-	tb.tells(Accepted{Leg: Leg{"ann", cam("ann"), 3}})
-	tb.tells(Connected{Leg{"ann", cam("ann"), 3}})
+	tb.tells(Accepted{Leg: legOf("ann", cam("ann"), 3)})
+	tb.tells(Connected{Leg: legOf("ann", cam("ann"), 3)})
 	tb.hears("ann: Answered")
 	if res := tb.ok("cay", Join{}).(Joined); !res.State.Members[0].Publishing {
 		t.Error("ann is not shown as publishing")
 	}
 	tb.hears("ann: MemberJoined", "ben: MemberJoined", "cay: Joined", "cay: FeedsAdded")
-	tb.tells(Failed{Leg: Leg{"ann", cam("ann"), 3}})
+	tb.tells(Failed{Leg: legOf("ann", cam("ann"), 3)})
 	tb.hears("ben: FeedRemoved", "cay: FeedRemoved")
 	tb.refused("ben", Answer{Stream: cam("cay")}, NoSuchStream)
 	tb.refused("ann", Subscribe{Stream: cam("ann")}, NoSuchStream)
@@ -311,10 +313,10 @@ func TestFeedsAreNewsOnce(t *testing.T) {
 func TestMediaFailureLeavesTheRoomUsable(t *testing.T) {
 	tb := newTable(t, Open{}, "ann", "ben")
 	tb.ok("ann", Offer{Stream: cam("ann")})
-	tb.tells(Accepted{Leg: Leg{"ann", cam("ann"), 1}, Err: context.DeadlineExceeded})
+	tb.tells(Accepted{Leg: legOf("ann", cam("ann"), 1), Err: context.DeadlineExceeded})
 	tb.hears("ann: refused media_failed")
 	tb.ok("ann", Offer{Stream: cam("ann")})
-	tb.tells(Accepted{Leg: Leg{"ann", cam("ann"), 2}, Answer: "a"})
+	tb.tells(Accepted{Leg: legOf("ann", cam("ann"), 2), Answer: "a"})
 	tb.hears("ann: Answered")
 }
 
@@ -340,8 +342,8 @@ func TestOneShareLock(t *testing.T) {
 	tb.refused("ann", Show{}, NotSharing)
 	tb.ok("ben", Offer{Stream: Stream{"ben", Screen}}) // takes the free lock silently
 	tb.refused("ann", Share{Content: Whiteboard}, ShareTaken)
-	tb.tells(Accepted{Leg: Leg{"ben", Stream{"ben", Screen}, 1}})
-	tb.tells(Connected{Leg{"ben", Stream{"ben", Screen}, 1}})
+	tb.tells(Accepted{Leg: legOf("ben", Stream{"ben", Screen}, 1)})
+	tb.tells(Connected{Leg: legOf("ben", Stream{"ben", Screen}, 1)})
 	tb.heard()
 	tb.ok("ben", Unshare{})
 	tb.hears("ann: Unshared", "ann: FeedRemoved", "ben: Done", "cay: Unshared", "cay: FeedRemoved")

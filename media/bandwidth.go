@@ -157,7 +157,7 @@ func (l *lane) assignAll() (wanted []*track) {
 }
 
 // assign gives an outlet the largest layer that its link and its client's wish
-// allow, of those that are sent at present. It needs l.mu.
+// allow, of those in a format that it takes and that are sent at present. It needs l.mu.
 func (l *lane) assign(o *outlet) {
 	o.target = nil
 	if o.paused || len(l.tracks) == 0 {
@@ -168,7 +168,9 @@ func (l *lane) assign(o *outlet) {
 	for best > 0 && o.link.limit > 0 && live[best].rate > o.link.allowed(live[best] == o.numbers.source) {
 		best--
 	}
-	o.target = live[max(0, best-o.link.below)]
+	if t := live[max(0, best-o.link.below)]; o.takes(t.format) {
+		o.target = t
+	}
 }
 
 // allowed is the rate of a layer that still is within the limit. One that the

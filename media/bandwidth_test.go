@@ -86,7 +86,7 @@ func TestLossOfReports(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newFeed().lane(video)
-			o := &outlet{lane: l}
+			o := &outlet{lane: l, codecs: anyVP8}
 			got := 0.0
 			for _, r := range test.reports {
 				l.lossReported(o, &rtcp.ReceptionReport{LastSequenceNumber: r[0], TotalLost: r[1]})
@@ -124,11 +124,11 @@ func TestAssign(t *testing.T) {
 			l := newFeed().lane(video)
 			var layers []*track
 			for i, rate := range test.rates {
-				layers = append(layers, &track{lane: l, area: 100 << i, rate: rate * 1000})
+				layers = append(layers, &track{lane: l, format: vp8, area: 100 << i, rate: rate * 1000})
 			}
 			l.tracks = slices.Clone(layers)
 			slices.Reverse(l.tracks) // as they come
-			o := &outlet{lane: l, link: test.link}
+			o := &outlet{lane: l, link: test.link, codecs: anyVP8}
 			l.outlets = []*outlet{o}
 			wanted := l.assignAll()
 			if test.want < 0 {
@@ -172,7 +172,7 @@ func newStudio(s *stage) *studio {
 func (st *studio) publish() {
 	st.up.reception.negotiated([]part{
 		layered("1", "q", "h", "f"),
-		{kind: audio, mid: "0", way: sdp.DirectionRecvOnly, codec: codec{payload: 111}},
+		{kind: audio, mid: "0", way: sdp.DirectionRecvOnly, formats: []format{opus}, codecs: codecs{opus: {payload: 111}}},
 	}, []section{{}, {}})
 	for i, rid := range []string{"", "q", "h", "f"} {
 		h := rtp.Header{PayloadType: 96, SSRC: uint32(i + 1), SequenceNumber: uint16(1000 * i)}
@@ -235,8 +235,8 @@ func (st *studio) spectator(limit uint64) *spectator {
 	s := st.s
 	v := &spectator{st: st, leg: s.idle(core.UserID(fmt.Sprint(s.n)), "ann"), sink: s.sink(), repairs: s.plane.Stats().Retransmitted}
 	v.voice, v.image = v.leg.outlet(audio), v.leg.outlet(video)
-	v.voice.agree(codec{payload: 111}, nil)
-	v.image.agree(codec{payload: 96, repair: 97, nack: true}, nil)
+	v.voice.agree(codecs{opus: {payload: 111}}, nil)
+	v.image.agree(codecs{vp8: {payload: 96, repair: 97, nack: true}}, nil)
 	v.image.lane.limit(v.image, limit)
 	keys, client := agreed(s.t)
 	v.client = client

@@ -70,7 +70,7 @@ func newBroadcast(s *stage, n int) *broadcast {
 	keys, client := agreed(s.t)
 	b.client = client
 	b.up.link.keys.Store(keys)
-	b.up.reception.negotiated([]part{{kind: video, mid: "0", way: sdp.DirectionRecvOnly, codec: codec{payload: 96, nack: true}}}, []section{{}})
+	b.up.reception.negotiated([]part{{kind: video, mid: "0", way: sdp.DirectionRecvOnly, formats: []format{vp8}, codecs: codecs{vp8: {payload: 96, nack: true}}}}, []section{{}})
 	for range n {
 		b.join(s.sink())
 	}
@@ -88,7 +88,7 @@ func (b *broadcast) join(sink *net.UDPConn) *leg {
 	b.sinks = append(b.sinks, sink)
 	l := s.idle(core.UserID(fmt.Sprint(s.n)), "ann")
 	o := l.outlet(video)
-	o.agree(codec{payload: 96, repair: 97, nack: true, remb: true}, map[string]uint8{sdp.ABSSendTimeURI: 2})
+	o.agree(codecs{vp8: {payload: 96, repair: 97, nack: true, remb: true}}, map[string]uint8{sdp.ABSSendTimeURI: 2})
 	keys, _ := agreed(s.t)
 	l.link.keys.Store(keys)
 	l.link.route.Store(&path{host: s.plane.port.hosts[0], to: netip.MustParseAddrPort(sink.LocalAddr().String())})

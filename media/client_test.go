@@ -339,7 +339,7 @@ func payload(mark byte, key bool, count uint32) []byte {
 	return binary.BigEndian.AppendUint32([]byte{0x10, delta, mark}, count)
 }
 
-func isKey(p *rtp.Packet) bool     { key, _ := beginsKeyframe(p.Payload); return key }
+func isKey(p *rtp.Packet) bool     { key, _ := vp8Keyframe(p.Payload); return key }
 func markOf(p *rtp.Packet) byte    { return p.Payload[2] }
 func countOf(p *rtp.Packet) uint32 { return binary.BigEndian.Uint32(p.Payload[3:]) }
 

@@ -15,15 +15,17 @@ import (
 const sdesRepairedRID = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id"
 
 // part is an m-line of ours. One that is turned off (port 0, RFC 3264 section 6)
-// has no codec.
+// has no formats.
 type part struct {
 	kind       kind
 	name       sdp.MediaName
 	mid        string
 	way        sdp.Direction
-	codec      codec
+	formats    []format // that are agreed on, in the order in which we list them
+	codecs     codecs   // of those
 	extensions map[string]uint8
 	layers     []string // that we take (RFC 8853)
+	dtx        bool     // silence is to be sent as next to nothing (RFC 7587)
 	outlet     *outlet  // that sends on it; nil when none does
 }
 
@@ -33,15 +35,36 @@ var (
 	downExtensions = []string{sdp.ABSSendTimeURI}
 )
 
+func (p *part) on() bool { return len(p.formats) > 0 }
+
+// main gives the first format that is not RED, which only goes around another.
+func (p *part) main() format {
+	if p.formats[0] == red {
+		return p.formats[1]
+	}
+	return p.formats[0]
+}
+
+// agree lists those of the formats that s offers.
+func (p *part) agree(s *section, listed []format) {
+	p.formats = nil
+	for _, f := range listed {
+		if s.codecs[f].payload != 0 {
+			p.formats = append(p.formats, f)
+		}
+	}
+	p.codecs = s.codecs.keep(setOf(p.formats...))
+}
+
 // answerPart is our side of a client's section, yet without a direction.
-func answerPart(s *section, take []string) part {
+func answerPart(s *section, listed []format, take []string) part {
 	p := part{kind: s.kind, name: s.name, mid: s.mid, way: sdp.DirectionInactive}
 	if !s.usable() {
 		p.name.Port.Value = 0
 		return p
 	}
 	p.name.Port.Value = 9
-	p.codec = s.codec
+	p.agree(s, listed)
 	p.extensions = make(map[string]uint8)
 	for _, uri := range take {
 		if id, ok := s.extensions[uri]; ok && (s.kind == audio) == (uri == sdp.AudioLevelURI) || ok && uri != sdp.AudioLevelURI {
@@ -52,35 +75,38 @@ func answerPart(s *section, take []string) part {
 }
 
 // offerPart is a section of which we make the offer.
-func offerPart(k kind, mid int, o *outlet) part {
-	p := part{
-		kind: k, mid: strconv.Itoa(mid), way: sdp.DirectionSendOnly, outlet: o, codec: o.codec,
+func offerPart(k kind, listed []format, mid int, o *outlet) part {
+	return part{
+		kind: k, mid: strconv.Itoa(mid), way: sdp.DirectionSendOnly, outlet: o, formats: listed, codecs: offerCodecs(listed),
 		name:       sdp.MediaName{Media: k.String(), Port: sdp.RangedPort{Value: 9}, Protos: []string{"UDP", "TLS", "RTP", "SAVPF"}},
 		extensions: map[string]uint8{sdp.ABSSendTimeURI: offerTimeID},
 	}
-	return p
 }
 
 // What we number things in our own offers.
 const (
-	offerOpus   = 111
-	offerVP8    = 96
-	offerRTX    = 97
-	offerTimeID = 2
+	offerTimeID  = 2
+	offerOpus    = 111
+	offerRED     = 63
+	offerVP8     = 96 // and its RTX the next, as the others
+	offerVP9     = 98
+	offerH264    = 102
+	offerProfile = 0x42e01f // constrained baseline, level 3.1
 )
 
-func offerCodec(k kind) codec {
-	if k == audio {
-		return codec{payload: offerOpus, remb: true}
+func offerCodecs(listed []format) codecs {
+	picture := func(payload uint8) codec {
+		return codec{payload: payload, repair: payload + 1, profile: offerProfile, nack: true, pli: true, fir: true, remb: true}
 	}
-	return codec{payload: offerVP8, repair: offerRTX, nack: true, pli: true, fir: true, remb: true}
+	all := codecs{opus: {payload: offerOpus, remb: true}, red: {payload: offerRED}, vp8: picture(offerVP8), vp9: picture(offerVP9), h264: picture(offerH264)}
+	return all.keep(setOf(listed...))
 }
 
 // describe writes our side of a connection. setup is our DTLS role (RFC 5763).
 func (l *leg) describe(parts []part, setup string) (string, error) {
 	var bundle []string
 	for i := range parts {
-		if parts[i].codec.payload != 0 && parts[i].mid != "" {
+		if parts[i].on() && parts[i].mid != "" {
 			bundle = append(bundle, parts[i].mid)
 		}
 	}
@@ -102,7 +128,7 @@ func (l *leg) describe(parts []part, setup string) (string, error) {
 	first := true
 	for i := range parts {
 		m := l.media(&parts[i], setup)
-		if parts[i].codec.payload != 0 && first {
+		if parts[i].on() && first {
 			first = false
 			for _, c := range l.room.plane.candidates {
 				m.WithValueAttribute("candidate", strings.TrimPrefix(c, "candidate:"))
@@ -129,7 +155,7 @@ func (l *leg) media(p *part, setup string) *sdp.MediaDescription {
 	if p.mid != "" {
 		m.WithValueAttribute("mid", p.mid)
 	}
-	if p.codec.payload == 0 {
+	if !p.on() {
 		return m.WithPropertyAttribute(sdp.DirectionInactive.String())
 	}
 	m.MediaName.Formats = nil
@@ -139,7 +165,9 @@ func (l *leg) media(p *part, setup string) *sdp.MediaDescription {
 	m.WithPropertyAttribute(p.way.String())
 	m.WithPropertyAttribute("rtcp-mux")
 	m.WithPropertyAttribute("rtcp-rsize")
-	p.writeCodec(m)
+	for _, f := range p.formats {
+		p.writeCodec(m, f)
+	}
 	for _, uri := range append(upExtensions, downExtensions...) {
 		if id, ok := p.extensions[uri]; ok {
 			m.WithValueAttribute("extmap", fmt.Sprintf("%d %s", id, uri))
@@ -152,17 +180,17 @@ func (l *leg) media(p *part, setup string) *sdp.MediaDescription {
 		m.WithValueAttribute("simulcast", "recv "+strings.Join(p.layers, ";"))
 	}
 	if p.outlet != nil {
-		p.outlet.write(m)
+		p.outlet.write(m, p.codecs.repairs())
 	}
 	return m
 }
 
 // write names the streams that the outlet sends (RFC 8830, RFC 5576).
-func (o *outlet) write(m *sdp.MediaDescription) {
+func (o *outlet) write(m *sdp.MediaDescription, repairs bool) {
 	id := o.stream + " " + o.kind.String()
 	m.WithValueAttribute("msid", id)
 	all := []uint32{o.ssrc}
-	if o.codec.repair != 0 {
+	if repairs {
 		all = append(all, o.repairSSRC)
 		m.WithValueAttribute("ssrc-group", fmt.Sprintf("FID %d %d", o.ssrc, o.repairSSRC))
 	}
@@ -172,33 +200,35 @@ func (o *outlet) write(m *sdp.MediaDescription) {
 	}
 }
 
-func (p *part) writeCodec(m *sdp.MediaDescription) {
-	pt := int(p.codec.payload)
-	m.MediaName.Formats = append(m.MediaName.Formats, strconv.Itoa(pt))
-	if p.kind == audio {
-		m.WithValueAttribute("rtpmap", fmt.Sprintf("%d opus/48000/2", pt))
-		m.WithValueAttribute("fmtp", fmt.Sprintf("%d minptime=10;useinbandfec=1", pt))
-	} else {
-		m.WithValueAttribute("rtpmap", fmt.Sprintf("%d VP8/90000", pt))
+func (p *part) writeCodec(m *sdp.MediaDescription, f format) {
+	c := &p.codecs[f]
+	m.MediaName.Formats = append(m.MediaName.Formats, strconv.Itoa(int(c.payload)))
+	m.WithValueAttribute("rtpmap", fmt.Sprintf("%d %s", c.payload, encodings[f].name))
+	parameters := p.codecs.parameters(f)
+	if f == opus && p.dtx {
+		parameters += ";usedtx=1"
 	}
-	for _, f := range []struct {
+	if parameters != "" {
+		m.WithValueAttribute("fmtp", fmt.Sprintf("%d %s", c.payload, parameters))
+	}
+	for _, feedback := range []struct {
 		on    bool
 		value string
 	}{
-		{p.codec.nack, "nack"},
-		{p.codec.pli, "nack pli"},
-		{p.codec.fir, "ccm fir"},
-		{p.codec.congestion, "transport-cc"},
-		{p.codec.remb, "goog-remb"},
+		{c.nack, "nack"},
+		{c.pli, "nack pli"},
+		{c.fir, "ccm fir"},
+		{c.congestion, "transport-cc"},
+		{c.remb, "goog-remb"},
 	} {
-		if f.on {
-			m.WithValueAttribute("rtcp-fb", fmt.Sprintf("%d %s", pt, f.value))
+		if feedback.on {
+			m.WithValueAttribute("rtcp-fb", fmt.Sprintf("%d %s", c.payload, feedback.value))
 		}
 	}
-	if p.codec.repair != 0 {
-		m.MediaName.Formats = append(m.MediaName.Formats, strconv.Itoa(int(p.codec.repair)))
-		m.WithValueAttribute("rtpmap", fmt.Sprintf("%d rtx/90000", p.codec.repair))
-		m.WithValueAttribute("fmtp", fmt.Sprintf("%d apt=%d", p.codec.repair, pt))
+	if c.repair != 0 {
+		m.MediaName.Formats = append(m.MediaName.Formats, strconv.Itoa(int(c.repair)))
+		m.WithValueAttribute("rtpmap", fmt.Sprintf("%d %s", c.repair, rtx))
+		m.WithValueAttribute("fmtp", fmt.Sprintf("%d apt=%d", c.repair, c.payload))
 	}
 }
 
@@ -206,7 +236,7 @@ func (p *part) writeCodec(m *sdp.MediaDescription) {
 // that is in use, which BUNDLE shares with the others.
 func (l *leg) candidatesOf(parts []part) []core.Candidate {
 	for i := range parts {
-		if parts[i].codec.payload == 0 {
+		if !parts[i].on() {
 			continue
 		}
 		all := make([]core.Candidate, len(l.room.plane.candidates))

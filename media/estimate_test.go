@@ -65,9 +65,9 @@ func TestFeedbackOfPublishers(t *testing.T) {
 func TestREMB(t *testing.T) {
 	st := newStudio(newStage(t, core.MediaOptions{}))
 	p := layered("1", "q", "h", "f")
-	p.codec.congestion, p.codec.remb = false, true
+	p.codecs[vp8].congestion, p.codecs[vp8].remb = false, true
 	st.up.reception.negotiated([]part{p, {}}, []section{{}, {}})
-	st.up.reception.takes = append(st.up.reception.takes, part{kind: audio, mid: "0", codec: codec{payload: 111}})
+	st.up.reception.takes = append(st.up.reception.takes, part{kind: audio, mid: "0", formats: []format{opus}, codecs: codecs{opus: {payload: 111}}})
 	sink := st.s.sink()
 	st.up.link.route.Store(&path{host: st.s.plane.port.hosts[0], to: netip.MustParseAddrPort(sink.LocalAddr().String())})
 	if err := sink.SetReadDeadline(time.Now().Add(deadline)); err != nil {

@@ -156,9 +156,10 @@ func (l *lane) replay(o *outlet, t *track, b *batch, now time.Time) bool {
 			o.numbers.begin(t, p.index, p.stamp, l.rate, now)
 		}
 		if seq, stamp, ok := o.numbers.next(p.index, p.stamp, now); ok {
-			out.send(&p, seq, stamp)
-			n++
-			octets += len(p.payload)
+			if size := out.send(&p, seq, stamp); size > 0 {
+				n++
+				octets += size - out.overhead()
+			}
 		}
 	}
 	o.count(n, octets)
@@ -201,7 +202,7 @@ func (l *lane) plan(t *track, burst []packet, now time.Time, copies []copyTo) (_
 		t.ring.forwarded(burst[i].index)
 	}
 	for _, o := range l.outlets {
-		if o.paused || o.target != t && o.numbers.source != t {
+		if o.paused || o.target != t && o.numbers.source != t || !o.takes(t.format) {
 			continue
 		}
 		for i := range burst {

@@ -556,7 +556,7 @@ func bombs() map[string]string {
 
 func TestBombs(t *testing.T) {
 	for name, offer := range bombs() {
-		d, err := readUpOffer(offer)
+		d, err := readUpOffer(offer, plainRoom)
 		if err == nil && (len(d.sections) > maxSections || len(d.fingerprints) > maxLines) {
 			t.Errorf("%s: %d sections, %d fingerprints", name, len(d.sections), len(d.fingerprints))
 		}
@@ -574,7 +574,7 @@ func BenchmarkBombs(b *testing.B) {
 	for _, name := range names {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
-				_, _ = readUpOffer(all[name])
+				_, _ = readUpOffer(all[name], plainRoom)
 			}
 		})
 	}

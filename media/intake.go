@@ -31,7 +31,7 @@ var (
 	errSDPMid      = errors.New("SDP has two sections and they have no mid")
 	errNotSending  = errors.New("offer does not send: publishing needs a sendonly or sendrecv m-line")
 	errNotTaking   = errors.New("offer does not receive: subscribing needs a recvonly or sendrecv m-line")
-	errNoCodec     = errors.New("SDP has neither Opus nor VP8")
+	errNoCodec     = errors.New("SDP has neither Opus nor a picture that the room takes")
 )
 
 // kind is what an m-line carries.
@@ -47,7 +47,7 @@ func (k kind) String() string { return [...]string{"neither", "audio", "video"}[
 
 // description is what a client's SDP says that matters here. What this plane never
 // takes it leaves out: candidates (see room.Trickle), data channels, and codecs
-// other than the room's.
+// that it does not know.
 type description struct {
 	ufrag        string
 	fingerprints []certificateHash
@@ -65,7 +65,7 @@ type section struct {
 	mid     string
 	bundled bool // goes over the one transport (RFC 9143)
 	way     sdp.Direction
-	codec   codec // of the room; zero when the section has it not
+	codecs  codecs // of those offered; none when the section is turned off
 
 	extensions map[string]uint8 // ids of RTP header extensions (RFC 8285), by URI
 	streams    []uint32         // SSRCs of media, first of each group (RFC 5576)
@@ -73,20 +73,22 @@ type section struct {
 	limit      uint64           // what the client can take, bit/s (RFC 8866 section 5.8); 0 when it does not say
 }
 
-// codec is the room's codec as one side numbers it.
-type codec struct {
-	payload uint8
-	repair  uint8 // payload type of its RTX (RFC 4588); 0 when there is none
-	// Feedback that was offered (RFC 4585).
-	nack, pli, fir, congestion, remb bool
-}
+func (s *section) usable() bool { return s.codecs.set() != 0 && s.bundled }
 
-func (s *section) usable() bool { return s.codec.payload != 0 && s.bundled }
+// ways are directions of a client's section.
+type ways [2]sdp.Direction
+
+var (
+	upWays   = ways{sdp.DirectionSendOnly, sdp.DirectionSendRecv}
+	downWays = ways{sdp.DirectionRecvOnly, sdp.DirectionSendRecv}
+)
+
+func (s *section) goes(w ways) bool { return slices.Contains(w[:], s.way) }
 
 // find gives the first usable section of a kind that goes one of the ways.
-func (d *description) find(k kind, ways ...sdp.Direction) *section {
+func (d *description) find(k kind, w ways) *section {
 	for i := range d.sections {
-		if s := &d.sections[i]; s.kind == k && s.usable() && slices.Contains(ways, s.way) {
+		if s := &d.sections[i]; s.kind == k && s.usable() && s.goes(w) {
 			return s
 		}
 	}
@@ -98,23 +100,23 @@ func (d *description) isSame(other *description) bool {
 	return d.ufrag == other.ufrag && slices.Equal(d.fingerprints, other.fingerprints)
 }
 
-// readUpOffer takes the offer of a publisher.
-func readUpOffer(text string) (*description, error) {
-	return readOffer(text, errNotSending, sdp.DirectionSendOnly, sdp.DirectionSendRecv)
+// readUpOffer takes the offer of a publisher in a room that knows those formats.
+func readUpOffer(text string, known formatSet) (*description, error) {
+	return readOffer(text, known, errNotSending, upWays)
 }
 
 // readDownOffer takes the offer of a subscriber. Some native clients offer to send
 // as well: an answer of sendonly fits that too, and there is nothing to drain.
-func readDownOffer(text string) (*description, error) {
-	return readOffer(text, errNotTaking, sdp.DirectionRecvOnly, sdp.DirectionSendRecv)
+func readDownOffer(text string, known formatSet) (*description, error) {
+	return readOffer(text, known, errNotTaking, downWays)
 }
 
-func readOffer(text string, wrongWay error, ways ...sdp.Direction) (*description, error) {
-	d, err := readSDP(text)
+func readOffer(text string, known formatSet, wrongWay error, w ways) (*description, error) {
+	d, err := readSDP(text, known)
 	if err != nil {
 		return nil, err
 	}
-	if d.find(audio, ways...) != nil || d.find(video, ways...) != nil {
+	if d.find(audio, w) != nil || d.find(video, w) != nil {
 		return d, nil
 	}
 	for i := range d.sections {
@@ -125,8 +127,9 @@ func readOffer(text string, wrongWay error, ways ...sdp.Direction) (*description
 	return nil, errNoCodec
 }
 
-// readSDP reads a description, and does so in little time whatever it is.
-func readSDP(text string) (*description, error) {
+// readSDP reads a description, and does so in little time whatever it is. Of formats
+// it leaves out those that are not among the known.
+func readSDP(text string, known formatSet) (*description, error) {
 	if err := bounded(text); err != nil {
 		return nil, err
 	}
@@ -145,7 +148,7 @@ func readSDP(text string) (*description, error) {
 	bundle, _ := parsed.Attribute("group")
 	for _, m := range parsed.MediaDescriptions {
 		d.identify(m.Attributes)
-		d.sections = append(d.sections, readSection(m, session))
+		d.sections = append(d.sections, readSection(m, session, known))
 	}
 	return d, d.check(strings.Fields(bundle))
 }
@@ -225,7 +228,7 @@ func (d *description) check(group []string) error {
 	return nil
 }
 
-func readSection(m *sdp.MediaDescription, way sdp.Direction) section {
+func readSection(m *sdp.MediaDescription, way sdp.Direction, known formatSet) section {
 	s := section{name: m.MediaName, way: way, extensions: make(map[string]uint8)}
 	switch m.MediaName.Media {
 	case "audio":
@@ -267,7 +270,8 @@ func readSection(m *sdp.MediaDescription, way sdp.Direction) section {
 		}
 	}
 	if s.kind != neither && m.MediaName.Port.Value != 0 {
-		s.readCodec(m.Attributes)
+		offered := readCodecs(s.kind, payloadTypes(m.MediaName.Formats, m.Attributes))
+		s.codecs = offered.keep(known)
 	}
 	return s
 }
@@ -301,59 +305,5 @@ func (s *section) readExtension(value string) {
 	uri, _, _ = strings.Cut(uri, " ")
 	if n, err := strconv.ParseUint(id, 10, 8); err == nil && n >= 1 && n <= 14 {
 		s.extensions[uri] = uint8(n)
-	}
-}
-
-// encodings are the room's codecs as rtpmap names them (RFC 7587, RFC 7741).
-var encodings = [...]string{audio: "opus/48000/2", video: "vp8/90000"}
-
-// readCodec finds the room's codec among those of the section.
-func (s *section) readCodec(attributes []sdp.Attribute) {
-	repairs := make(map[uint8]bool)
-	for _, a := range attributes {
-		if a.Key != "rtpmap" {
-			continue
-		}
-		pt, name, _ := strings.Cut(a.Value, " ")
-		n, err := strconv.ParseUint(pt, 10, 8)
-		if err != nil || n == 0 || n > 127 || !slices.Contains(s.name.Formats, pt) {
-			continue
-		}
-		switch name = strings.ToLower(strings.TrimSpace(name)); {
-		case name == encodings[s.kind] && s.codec.payload == 0:
-			s.codec.payload = uint8(n)
-		case name == "rtx/90000":
-			repairs[uint8(n)] = true
-		}
-	}
-	if s.codec.payload == 0 {
-		return
-	}
-	mine := strconv.Itoa(int(s.codec.payload))
-	for _, a := range attributes {
-		pt, value, _ := strings.Cut(a.Value, " ")
-		switch {
-		case a.Key == "fmtp" && strings.TrimSpace(value) == "apt="+mine:
-			if n, err := strconv.ParseUint(pt, 10, 8); err == nil && repairs[uint8(n)] {
-				s.codec.repair = uint8(n)
-			}
-		case a.Key == "rtcp-fb" && (pt == mine || pt == "*"):
-			s.codec.readFeedback(strings.TrimSpace(value))
-		}
-	}
-}
-
-func (c *codec) readFeedback(value string) {
-	switch value {
-	case "nack":
-		c.nack = true
-	case "nack pli":
-		c.pli = true
-	case "ccm fir":
-		c.fir = true
-	case "transport-cc":
-		c.congestion = true
-	case "goog-remb":
-		c.remb = true
 	}
 }

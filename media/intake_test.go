@@ -14,6 +14,12 @@ import (
 	"confgate/core"
 )
 
+// The formats of rooms without options, and with all of them.
+const (
+	plainRoom = formatSet(1<<opus | 1<<vp8)
+	openRoom  = plainRoom | 1<<red | 1<<h264 | 1<<vp9
+)
+
 // sdp makes a description from its sections.
 func sdpOf(sections ...string) string {
 	return "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n" +
@@ -52,10 +58,10 @@ func TestOffersRefused(t *testing.T) {
 		"with data":       {sdpOf(opusSection, vp8Section, dataSection), nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := readUpOffer(test.offer); !errors.Is(err, test.up) {
+			if _, err := readUpOffer(test.offer, plainRoom); !errors.Is(err, test.up) {
 				t.Errorf("publishing: %v, want %v", err, test.up)
 			}
-			if _, err := readDownOffer(test.offer); !errors.Is(err, test.down) {
+			if _, err := readDownOffer(test.offer, plainRoom); !errors.Is(err, test.down) {
 				t.Errorf("subscribing: %v, want %v", err, test.down)
 			}
 		})
@@ -63,14 +69,14 @@ func TestOffersRefused(t *testing.T) {
 }
 
 func TestOfferRead(t *testing.T) {
-	d, err := readDownOffer(sdpOf(opusSection+"b=AS:50\r\n", vp8Section+sendonly+"a=simulcast:send f\r\na=rid:f send\r\n", dataSection))
+	d, err := readDownOffer(sdpOf(opusSection+"b=AS:50\r\n", vp8Section+sendonly+"a=simulcast:send f\r\na=rid:f send\r\n", dataSection), plainRoom)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(d.sections) != 3 || d.find(audio, sdp.DirectionSendRecv) == nil || d.find(video, sdp.DirectionRecvOnly, sdp.DirectionSendRecv) != nil {
+	if len(d.sections) != 3 || d.find(audio, ways{sdp.DirectionSendRecv}) == nil || d.find(video, downWays) != nil {
 		t.Errorf("%+v", d.sections)
 	}
-	if !slices.Equal(d.sections[1].layers, []string{"f"}) || d.sections[1].codec.payload != 101 {
+	if !slices.Equal(d.sections[1].layers, []string{"f"}) || d.sections[1].codecs[vp8].payload != 101 {
 		t.Errorf("%+v", d.sections[1])
 	}
 }
@@ -164,7 +170,7 @@ func TestOneStreamAKind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := readUpOffer(string(b))
+	d, err := readUpOffer(string(b), plainRoom)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +203,7 @@ func TestBadOfferEndsPredecessor(t *testing.T) {
 func BenchmarkRefuseManySections(b *testing.B) {
 	offer := sdpOf(strings.Repeat("m=audio 9 RTP/AVP 0\r\n", 4000))
 	for b.Loop() {
-		if _, err := readUpOffer(offer); err == nil {
+		if _, err := readUpOffer(offer, plainRoom); err == nil {
 			b.Fatal("taken")
 		}
 	}
@@ -220,7 +226,7 @@ func FuzzOffer(f *testing.F) {
 		if up {
 			read, user = readUpOffer, "ann"
 		}
-		d, err := read(offer)
+		d, err := read(offer, openRoom)
 		if err != nil {
 			return
 		}
@@ -229,7 +235,7 @@ func FuzzOffer(f *testing.F) {
 		}
 		n++
 		told := make(chan core.MediaEvent, 16)
-		room := s.plane.Open(core.RoomID(fmt.Sprint(n)), core.MediaOptions{}, func(e core.MediaEvent) { told <- e })
+		room := s.plane.Open(core.RoomID(fmt.Sprint(n)), core.MediaOptions{Video: VideoCodecs()}, func(e core.MediaEvent) { told <- e })
 		defer room.Close()
 		room.Accept(core.Leg{Owner: "ann", Stream: core.Stream{User: user}, N: 1}, core.Ref{}, offer)
 		select {

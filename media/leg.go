@@ -24,6 +24,7 @@ var (
 	errNoOffer  = errors.New("no offer was made on this connection")
 	errNothing  = errors.New("offer of neither audio nor video")
 	errPanic    = errors.New("internal error")
+	errCodec    = errors.New("another member cannot take the codec of this connection's picture; the client is to publish anew")
 	errPatience = errors.New("client did not connect in time")
 )
 
@@ -46,8 +47,10 @@ type leg struct {
 	talking atomic.Bool // the client speaks, as far as known
 
 	// Guarded by room.mu.
-	n      uint64
-	client *description // of whom the connection is with; nil until known
+	n       uint64
+	renews  bool         // see [core.Leg]
+	client  *description // of whom the connection is with; nil until known
+	picture picture      // that an uplink sends
 
 	feedback sync.Mutex // for who takes the client's reports
 	sending  []*outlet  // those attached; guarded by feedback
@@ -70,7 +73,7 @@ func newLeg(r *room, f *feed, id core.Leg) *leg {
 	l := &leg{
 		room: r, name: nameOf(id), dir: direction(id), feed: f, ended: make(chan struct{}),
 		log: r.log.With("owner", id.Owner, "of", id.Stream.User, "source", id.Stream.Source),
-		n:   id.N, id: id, session: rand.Uint64() >> 2,
+		n:   id.N, renews: id.Renews, id: id, session: rand.Uint64() >> 2,
 	}
 	l.link = newLink(r.plane, l)
 	if l.dir == uplink {
@@ -125,6 +128,7 @@ func (l *leg) fail(cause error) {
 	close(l.ended)
 	l.queue.close(func() {
 		l.close()
+		l.room.plane.farewells.add(l.link, l.room.plane.now())
 		l.tell(core.Failed{Leg: id, Cause: cause})
 	})
 }
@@ -170,7 +174,7 @@ func (l *leg) negotiate(d *description) (answer string, parts []part, err error)
 		return "", nil, errEnded
 	}
 	if l.dir == uplink {
-		parts = acceptUp(d)
+		parts = l.acceptUp(d)
 		l.reception.negotiated(parts, d.sections)
 	} else {
 		parts = l.acceptDown(d)
@@ -187,25 +191,39 @@ func (l *leg) negotiate(d *description) (answer string, parts []part, err error)
 }
 
 // acceptUp takes the first picture and the first voice that a publisher offers.
-func acceptUp(d *description) []part {
+func (l *leg) acceptUp(d *description) []part {
 	var parts []part
 	taken := make(map[kind]bool)
 	for i := range d.sections {
 		s := &d.sections[i]
-		p := answerPart(s, upExtensions)
-		if s.usable() && !taken[s.kind] && (s.way == sdp.DirectionSendOnly || s.way == sdp.DirectionSendRecv) {
+		p := answerPart(s, l.room.menu.of(s.kind, uplink), upExtensions)
+		if s.usable() && !taken[s.kind] && s.goes(upWays) {
 			taken[s.kind] = true
-			p.way = sdp.DirectionRecvOnly
-			_, counted := p.extensions[sdp.TransportCCURI]
-			p.codec.congestion = p.codec.congestion && counted
-			p.codec.remb = p.codec.remb && !p.codec.congestion && s.kind == video
-			if _, ok := p.extensions[sdp.SDESRTPStreamIDURI]; ok {
-				p.layers = s.layers
-			}
+			l.receive(&p, s)
 		}
 		parts = append(parts, p)
 	}
 	return parts
+}
+
+// receive has p take what s sends.
+func (l *leg) receive(p *part, s *section) {
+	p.way = sdp.DirectionRecvOnly
+	p.dtx = s.kind == audio && l.room.options.OpusDTX
+	if s.kind == video {
+		p.agree(s, []format{l.room.choose(l, s.codecs.set())})
+	}
+	p.codecs.holdPublisher()
+	counts := p.counts()
+	if !counts {
+		p.codecs.withoutCongestion()
+	}
+	if counts || s.kind != video {
+		p.codecs.withoutEstimates()
+	}
+	if _, ok := p.extensions[sdp.SDESRTPStreamIDURI]; ok {
+		p.layers = s.layers
+	}
 }
 
 // acceptDown sends on the first section of each kind that a subscriber offers.
@@ -214,11 +232,11 @@ func (l *leg) acceptDown(d *description) []part {
 	var used []*outlet
 	for i := range d.sections {
 		s := &d.sections[i]
-		p := answerPart(s, downExtensions)
-		p.codec.congestion = false
-		if s.usable() && (s.way == sdp.DirectionRecvOnly || s.way == sdp.DirectionSendRecv) {
+		p := answerPart(s, l.room.menu.of(s.kind, downlink), downExtensions)
+		p.codecs.withoutCongestion()
+		if s.usable() && s.goes(downWays) {
 			if o := l.outlet(s.kind); !slices.Contains(used, o) {
-				o = l.agree(o, p.codec, p.extensions)
+				o = l.agree(o, p.codecs, p.extensions)
 				used = append(used, o)
 				o.lane.limit(o, s.limit)
 				p.way, p.outlet = sdp.DirectionSendOnly, o
@@ -249,9 +267,9 @@ func (l *leg) outlet(k kind) *outlet {
 
 // agree gives an outlet what was negotiated. One that has packets already stays as it
 // is, or another takes its place, with an SSRC of its own.
-func (l *leg) agree(o *outlet, c codec, extensions map[string]uint8) *outlet {
+func (l *leg) agree(o *outlet, c codecs, extensions map[string]uint8) *outlet {
 	if o.attached {
-		if o.codec == c && o.timeID == timeIDOf(c, extensions) {
+		if o.codecs == c && o.timeID == timeIDOf(c, extensions) {
 			return o
 		}
 		l.detach(o)
@@ -278,9 +296,7 @@ func (l *leg) offer(ref core.Ref, wantVideo, wantAudio bool) {
 	var parts []part
 	for _, k := range []kind{audio, video} {
 		if k == audio && wantAudio || k == video && wantVideo {
-			o := l.outlet(k)
-			o.codec = offerCodec(k)
-			parts = append(parts, offerPart(k, len(parts), o))
+			parts = append(parts, offerPart(k, l.room.menu.of(k, downlink), len(parts), l.outlet(k)))
 		}
 	}
 	text, err := "", errNothing
@@ -315,18 +331,18 @@ func (l *leg) isSettled() bool {
 }
 
 func (l *leg) settle(text string) error {
-	d, err := readSDP(text)
+	d, err := readSDP(text, l.room.menu.all)
 	if err != nil {
 		return err
 	}
 	var used []*outlet
 	for i := range min(len(l.parts), len(d.sections)) {
 		s, o := &d.sections[i], l.parts[i].outlet
-		if s.kind != o.kind || !s.usable() || s.way != sdp.DirectionRecvOnly && s.way != sdp.DirectionSendRecv {
+		if s.kind != o.kind || !s.usable() || !s.goes(downWays) {
 			continue
 		}
 		used = append(used, o)
-		o.agree(s.codec, s.extensions)
+		o.agree(s.codecs, s.extensions)
 		o.lane.limit(o, s.limit)
 	}
 	l.keep(used)
@@ -350,6 +366,7 @@ func (l *leg) up() {
 			l.tell(core.Flowing{Leg: l.id})
 		}
 		l.attach()
+		l.fit()
 	})
 }
 

@@ -234,6 +234,10 @@ func (t *links) all(into []*link) []*link {
 func (p *Plane) answerCheck(b []byte, from path, m *stun.Message, now time.Time) {
 	m.Raw = append(m.Raw[:0], b...)
 	k := p.asks(m)
+	if k == nil && p.farewells.answer(m) {
+		from.send(m.Raw)
+		return
+	}
 	if k == nil {
 		p.stats.strangers.Add(1)
 		return

@@ -21,7 +21,7 @@ type outlet struct {
 	repairSSRC uint32
 
 	// Owned by the leg's queue until the lane has the outlet; constant from then on.
-	codec    codec
+	codecs   codecs
 	timeID   uint8 // of the header extension abs-send-time; 0 when there is none
 	attached bool
 
@@ -46,15 +46,18 @@ func newOutlet(l *leg, k kind, stream string) *outlet {
 }
 
 // agree takes what was negotiated.
-func (o *outlet) agree(c codec, extensions map[string]uint8) {
-	o.codec, o.timeID = c, timeIDOf(c, extensions)
+func (o *outlet) agree(c codecs, extensions map[string]uint8) {
+	o.codecs, o.timeID = c, timeIDOf(c, extensions)
 }
+
+// takes reports whether the subscriber has negotiated a format.
+func (o *outlet) takes(f format) bool { return o.codecs[f].payload != 0 }
 
 // timeIDOf gives the id under which the time of sending is stamped on packets, 0 when
 // it is not: not on those that may have to be sent again as they were, as no two
 // that SRTP encrypts with one number may differ (RFC 7714 section 8).
-func timeIDOf(c codec, extensions map[string]uint8) uint8 {
-	if !c.remb || c.repair == 0 && c.nack {
+func timeIDOf(all codecs, extensions map[string]uint8) uint8 {
+	if !all.allow(func(c codec) bool { return c.remb && (c.repair != 0 || !c.nack) }) {
 		return 0
 	}
 	return extensions[sdp.ABSSendTimeURI]
@@ -86,19 +89,37 @@ func (o *outlet) count(packets, octets int) {
 }
 
 // send gives a packet to the batch. It gives the packet's size before encryption, 0
-// when it cannot be sent, which is the affair of this connection alone.
+// when it cannot be sent, which is the affair of this connection alone: a format that
+// it has not negotiated never is.
 func (s *sending) send(p *packet, seq uint16, stamp uint32) int {
-	b := s.header(p.marker, s.outlet.codec.payload, seq, stamp, s.outlet.ssrc)
-	return s.finish(append(b, p.payload...))
+	f, body := p.format, p.payload
+	if f == red && s.outlet.codecs[red].payload == 0 {
+		f, body = opus, body[p.primary:]
+	}
+	c := &s.outlet.codecs[f]
+	if c.payload == 0 {
+		return 0
+	}
+	b := s.header(p.marker, c.payload, seq, stamp, s.outlet.ssrc)
+	at := len(b)
+	b = append(b, body...)
+	if f == red {
+		renumberRED(b[at:], s.outlet.codecs[opus].payload)
+	}
+	return s.finish(b)
 }
 
 // again sends a packet once more, under number: on the stream for that, or as it
 // was.
 func (s *sending) again(p *packet, seq, number uint16) int {
-	if s.outlet.codec.repair == 0 {
+	repair := s.outlet.codecs[p.format].repair
+	if repair == 0 {
+		if s.outlet.timeID != 0 {
+			return 0 // it could not be as it was
+		}
 		return s.send(p, seq, p.stamp)
 	}
-	b := s.header(p.marker, s.outlet.codec.repair, number, p.stamp, s.outlet.repairSSRC)
+	b := s.header(p.marker, repair, number, p.stamp, s.outlet.repairSSRC)
 	b = binary.BigEndian.AppendUint16(b, seq)
 	return s.finish(append(b, p.payload...))
 }
@@ -124,6 +145,14 @@ func (s *sending) header(marker bool, payload uint8, seq uint16, stamp, ssrc uin
 	return b
 }
 
+// overhead is the size of what header writes.
+func (s *sending) overhead() int {
+	if s.outlet.timeID != 0 {
+		return 20
+	}
+	return 12
+}
+
 func (s *sending) finish(plain []byte) int {
 	sealed, err := s.keys.seal(plain, &s.batch.header)
 	if err != nil || len(sealed) > maxSealed {
@@ -137,7 +166,7 @@ func (s *sending) finish(plain []byte) int {
 // It needs leg.feedback.
 func (o *outlet) resend(w *worker, n *rtcp.TransportLayerNack, scratch []byte) {
 	out, ok := o.begin(w.batch, sendTime(w.now))
-	if !ok || o.timeID != 0 && o.codec.repair == 0 {
+	if !ok {
 		return
 	}
 	for _, pair := range n.Nacks {

@@ -18,7 +18,7 @@ func TestStream(t *testing.T) {
 		subs := []*subscriber{newSubscriber(t, l, seed)}
 		now := time.Unix(0, 0)
 		for range 3 {
-			src := &track{lane: l, kind: video, leg: &leg{}, ring: newRing(64), rate: -1}
+			src := &track{lane: l, kind: video, format: vp8, leg: &leg{}, ring: newRing(64), rate: -1}
 			l.publish(src)
 			seq, stamp := uint16(r.Uint32()), r.Uint32()
 			if r.IntN(2) == 0 {
@@ -66,6 +66,9 @@ func spoiled(r *rand.Rand, n int) []int {
 	return out
 }
 
+// anyVP8 is what a subscriber without retransmission has negotiated.
+var anyVP8 = codecs{vp8: {payload: 96}}
+
 // subscriber checks what comes to one outlet.
 type subscriber struct {
 	t      *testing.T
@@ -83,7 +86,7 @@ type sent struct {
 }
 
 func newSubscriber(t *testing.T, l *lane, seed uint64) *subscriber {
-	o := &outlet{lane: l, ssrc: uint32(len(l.outlets))}
+	o := &outlet{lane: l, ssrc: uint32(len(l.outlets)), codecs: anyVP8}
 	l.outlets = append(l.outlets, o)
 	l.assignAll()
 	return &subscriber{t: t, seed: seed, outlet: o, sent: make(map[uint16]sent)}
@@ -214,13 +217,13 @@ func FuzzPacket(f *testing.F) {
 		if len(payload) > len(b)-12 {
 			t.Fatalf("a payload of %d bytes in %d", len(payload), len(b))
 		}
-		if key, area := beginsKeyframe(payload); key && len(payload) < 2 || !key && area > 0 {
+		if key, area := vp8Keyframe(payload); key && len(payload) < 2 || !key && area > 0 {
 			t.Fatal("a key frame without a frame")
 		}
 	})
 }
 
-func TestBeginsKeyframe(t *testing.T) {
+func TestVP8Keyframe(t *testing.T) {
 	for name, test := range map[string]struct {
 		payload []byte
 		want    bool
@@ -239,7 +242,7 @@ func TestBeginsKeyframe(t *testing.T) {
 		"all, and delta":      {[]byte{0x90, 0xe0, 0x81, 0x01, 0x02, 0x03, 0x01}, false},
 		"all but the payload": {[]byte{0x90, 0xf0, 0x81, 0x01, 0x02, 0x03}, false},
 	} {
-		if got, _ := beginsKeyframe(test.payload); got != test.want {
+		if got, _ := vp8Keyframe(test.payload); got != test.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

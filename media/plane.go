@@ -40,6 +40,7 @@ type Plane struct {
 	port       *port
 	candidates []string // lines of our candidates
 	links      *links
+	farewells  farewells
 	streams    streams
 	readers    sync.WaitGroup // of the port, and the one that ticks
 	born       time.Time
@@ -134,6 +135,7 @@ func (p *Plane) tick() {
 			k.look(now)
 		}
 		clear(all)
+		p.farewells.forget(now)
 	}
 }
 
@@ -197,7 +199,7 @@ func (p *Plane) Port() int { return p.port.number }
 // Open implements [core.Plane].
 func (p *Plane) Open(id core.RoomID, o core.MediaOptions, tell func(core.MediaEvent)) core.Media {
 	r := &room{
-		plane: p, log: p.log.With("room", id), options: o, tell: tell,
+		plane: p, log: p.log.With("room", id), options: o, menu: newMenu(o), common: everything, tell: tell,
 		legs: make(map[name]*leg), feeds: make(map[core.Stream]*feed),
 	}
 	p.mu.Lock()

@@ -50,10 +50,10 @@ func (r *reception) negotiated(parts []part, sections []section) {
 			continue
 		}
 		r.takes, r.offers = append(r.takes, parts[i]), append(r.offers, sections[i])
-		if parts[i].codec.congestion && r.arrival == nil {
+		if parts[i].counts() && r.arrival == nil {
 			r.arrival = twcc.NewRecorder(r.ssrc)
 		}
-		if parts[i].codec.remb && r.limit == nil {
+		if parts[i].codecs.estimates() && r.limit == nil {
 			r.limit = &estimate{}
 		}
 	}
@@ -70,6 +70,18 @@ func (r *reception) drop(unwanted func(*source) bool) {
 		}
 	}
 	r.sources = slices.DeleteFunc(r.sources, func(s *source) bool { return dropped[s.track] })
+}
+
+// estimates reports whether we are to tell the other side how much it may send.
+func (c *codecs) estimates() bool {
+	return !c.allow(func(c codec) bool { return !c.remb })
+}
+
+// counts reports whether the publisher's congestion control wants to know when each
+// packet came.
+func (p *part) counts() bool {
+	_, ok := p.extensions[sdp.TransportCCURI]
+	return ok && !p.codecs.allow(func(c codec) bool { return !c.congestion })
 }
 
 // take takes an SRTP packet. It reports false when that is not authentic, or there
@@ -118,12 +130,11 @@ func (r *reception) take(w *worker, k *keys, b []byte) bool {
 		return false
 	case s.repair:
 		return s.track.repeated(w, h, payload)
-	case h.PayloadType != s.track.payload:
+	case !s.track.carries(h.PayloadType):
 		return false
 	}
 	s.arrived(h, s.track.lane.rate, w.now)
-	s.track.take(w, h, payload, len(b))
-	return true
+	return s.track.take(w, h, payload, len(b))
 }
 
 // headerSize is the size of an RTP header with its extension, which has been parsed
@@ -155,8 +166,8 @@ func (r *reception) meet(h *rtp.Header) *source {
 		return nil
 	}
 	p := &r.takes[i]
-	repair := h.PayloadType == p.codec.repair
-	if !repair && h.PayloadType != p.codec.payload {
+	f, repair := p.codecs.find(h.PayloadType)
+	if f == noFormat {
 		return nil
 	}
 	layer := ""
@@ -210,7 +221,7 @@ func (r *reception) section(h *rtp.Header) int {
 	}
 	found := -1
 	for i := range r.takes {
-		if c := r.takes[i].codec; h.PayloadType == c.payload || c.repair != 0 && h.PayloadType == c.repair {
+		if f, _ := r.takes[i].codecs.find(h.PayloadType); f != noFormat {
 			if found >= 0 {
 				return -1
 			}

@@ -23,7 +23,7 @@ const (
 func layered(mid string, layers ...string) part {
 	return part{
 		kind: video, mid: mid, way: sdp.DirectionRecvOnly, layers: layers,
-		codec: codec{payload: 96, repair: 97, nack: true, congestion: true},
+		formats: []format{vp8}, codecs: codecs{vp8: {payload: 96, repair: 97, nack: true, congestion: true}},
 		extensions: map[string]uint8{
 			sdp.SDESMidURI: midID, sdp.SDESRTPStreamIDURI: ridID, sdesRepairedRID: rridID, sdp.TransportCCURI: twccID,
 		},

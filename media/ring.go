@@ -5,7 +5,9 @@ type packet struct {
 	index   int64 // its sequence number, counted on past 65535
 	stamp   uint32
 	marker  bool
+	format  format
 	key     bool   // it begins a key frame
+	primary int    // of RED: where the primary block begins
 	payload []byte // without padding
 	size    int    // of all of it
 }
@@ -119,8 +121,29 @@ func (r *ring) sinceKey(packets, size int) (index int64, ok bool) {
 			return 0, false
 		}
 		if p.key {
-			return i, true
+			return r.pictureOf(i, oldest, size)
 		}
 	}
 	return 0, false
+}
+
+// pictureOf goes back from a packet that begins a key frame to the first such packet
+// of the same picture: in H.264, parameters come before the slices. ok is false when
+// that is more than size bytes.
+func (r *ring) pictureOf(key, oldest int64, size int) (index int64, ok bool) {
+	at, _ := r.get(key)
+	index = key
+	for i := key - 1; i >= oldest; i-- {
+		p, ok := r.get(i)
+		if !ok || p.stamp != at.stamp {
+			break
+		}
+		if size -= p.size; size < 0 {
+			return 0, false
+		}
+		if p.key {
+			index = i
+		}
+	}
+	return index, true
 }

@@ -26,6 +26,7 @@ type room struct {
 	plane   *Plane
 	log     *slog.Logger
 	options core.MediaOptions
+	menu    menu
 	tell    func(core.MediaEvent)
 	replies queue // to what concerns no leg
 
@@ -33,6 +34,7 @@ type room struct {
 	closed bool                  // guarded by mu
 	legs   map[name]*leg         // guarded by mu
 	feeds  map[core.Stream]*feed // guarded by mu
+	common common                // guarded by mu
 }
 
 // Accept implements [core.Media].
@@ -41,7 +43,7 @@ func (r *room) Accept(id core.Leg, ref core.Ref, offer string) {
 	if id.Up() {
 		read = readUpOffer
 	}
-	d, err := read(offer)
+	d, err := read(offer, r.menu.all)
 	if err != nil {
 		r.end(nameOf(id), func(*leg) bool { return true })
 		r.reply(core.Accepted{Leg: id, Ref: ref, Err: err})
@@ -55,6 +57,7 @@ func (r *room) Accept(id core.Leg, ref core.Ref, offer string) {
 		r.reply(core.Accepted{Leg: id, Ref: ref, Err: errClosed})
 		return
 	}
+	r.see(id, d)
 	l.do(func() { l.accept(id, ref, d) })
 }
 
@@ -95,7 +98,7 @@ func (r *room) Close() {
 	r.mu.Lock()
 	r.closed = true
 	for key, l := range r.legs {
-		delete(r.legs, key)
+		r.leave(key)
 		l.end()
 	}
 	r.mu.Unlock()
@@ -113,7 +116,7 @@ func (r *room) renegotiated(id core.Leg, d *description) *leg {
 	if l == nil || l.client == nil || !l.client.isSame(d) {
 		return nil
 	}
-	l.n = id.N
+	l.n, l.renews = id.N, id.Renews
 	return l
 }
 
@@ -151,11 +154,21 @@ func (r *room) find(id core.Leg) *leg {
 	return nil
 }
 
+// see takes note of what a member can take or send.
+func (r *room) see(id core.Leg, d *description) {
+	r.mu.Lock()
+	unfit := r.learn(direction(id), d)
+	r.mu.Unlock()
+	askFit(unfit)
+}
+
 // settled notes who the client of a leg that we offered to is.
 func (r *room) settled(l *leg, d *description) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	l.client = d
+	unfit := r.learn(l.dir, d)
+	r.mu.Unlock()
+	askFit(unfit)
 }
 
 // end ends the leg of that name if it is the one meant.
@@ -163,7 +176,7 @@ func (r *room) end(key name, meant func(*leg) bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if l := r.legs[key]; l != nil && meant(l) {
-		delete(r.legs, key)
+		r.leave(key)
 		l.end()
 	}
 }
@@ -176,8 +189,8 @@ func (r *room) remove(l *leg) (id core.Leg, ok bool) {
 	if r.legs[l.name] != l {
 		return core.Leg{}, false
 	}
-	delete(r.legs, l.name)
-	return core.Leg{Owner: l.name.owner, Stream: l.name.stream, N: l.n}, true
+	r.leave(l.name)
+	return core.Leg{Owner: l.name.owner, Stream: l.name.stream, N: l.n, Renews: l.renews}, true
 }
 
 // release gives up a leg's share in its feed.

@@ -30,6 +30,8 @@ type track struct {
 	born      uint64 // the number of the leg that it came on
 	ssrc      uint32
 	payload   uint8
+	red       uint8 // payload type of RED; 0 when there is none
+	format    format
 	keyframes keyframes
 	speech    *speech // nil unless somebody wants to know
 	levelID   uint8   // of the audio-level header extension; 0 when there is none
@@ -50,10 +52,12 @@ type track struct {
 	area int // of the picture, in pixels; 0 when not known
 }
 
+// newTrack makes a track of what p has: one format, with RED or without.
 func newTrack(l *leg, p *part, layer string, ssrc uint32) *track {
+	f := p.main()
 	t := &track{
 		leg: l, lane: l.feed.lane(p.kind), kind: p.kind, mid: p.mid, layer: layer, born: l.number(), ssrc: ssrc,
-		payload: p.codec.payload, nacks: p.codec.nack, ring: newRing(audioRing), spare: make([]byte, 0, maxPacket), rate: -1,
+		payload: p.codecs[f].payload, red: p.codecs[red].payload, format: f, nacks: p.codecs[f].nack, ring: newRing(audioRing), spare: make([]byte, 0, maxPacket), rate: -1,
 	}
 	if p.kind == video {
 		t.ring = newRing(videoRing)
@@ -78,17 +82,22 @@ func (t *track) nack(seqs []uint16) rtcp.Packet {
 
 // take keeps a packet of size bytes, whose payload lies in t.spare, and has it
 // forwarded at the end of the burst. It needs reception.mu. The packet's header
-// extensions end here: their ids are the publisher's.
-func (t *track) take(w *worker, h *rtp.Header, payload []byte, size int) {
+// extensions end here: their ids are the publisher's. It reports false when the
+// packet makes no sense.
+func (t *track) take(w *worker, h *rtp.Header, payload []byte, size int) bool {
 	if t.speech != nil {
 		if level := h.GetExtension(t.levelID); len(level) > 0 {
 			t.speech.heard(level[0] & 0x7f)
 		}
 	}
-	p := packet{stamp: h.Timestamp, marker: h.Marker, payload: payload, size: size}
-	area := 0
-	if t.kind == video {
-		p.key, area = beginsKeyframe(payload)
+	key, area := t.format.beginsKeyframe(payload)
+	p := packet{stamp: h.Timestamp, marker: h.Marker, format: t.format, key: key, payload: payload, size: size}
+	if t.red != 0 && h.PayloadType == t.red {
+		var ok bool
+		if p.primary, ok = redPrimary(payload, t.payload); !ok {
+			return false
+		}
+		p.format = red
 	}
 	t.lane.mu.Lock()
 	p.index = t.ring.index(h.SequenceNumber)
@@ -114,7 +123,7 @@ func (t *track) take(w *worker, h *rtp.Header, payload []byte, size int) {
 	}
 	t.leg.flow()
 	if !fresh {
-		return
+		return true
 	}
 	switch {
 	case !t.nacks || before == 0:
@@ -127,6 +136,12 @@ func (t *track) take(w *worker, h *rtp.Header, payload []byte, size int) {
 		w.fresh = append(w.fresh, t)
 	}
 	t.fresh = append(t.fresh, p)
+	return true
+}
+
+// carries reports whether packets of a payload type are the track's.
+func (t *track) carries(payload uint8) bool {
+	return payload == t.payload || t.red != 0 && payload == t.red
 }
 
 // repeated takes a packet of the repair stream: the number of the packet that it
@@ -136,8 +151,8 @@ func (t *track) repeated(w *worker, h *rtp.Header, payload []byte) bool {
 		return len(payload) == 0 // of padding alone, which probes the link
 	}
 	h.SequenceNumber = binary.BigEndian.Uint16(payload)
-	t.take(w, h, append(t.spare, payload[2:]...), len(payload))
-	return true
+	h.PayloadType = t.payload
+	return t.take(w, h, append(t.spare, payload[2:]...), len(payload))
 }
 
 // forward gives what is fresh to the subscribers.
@@ -168,10 +183,13 @@ func (t *track) send(w *worker) {
 		n, octets := 0, 0
 		for ; i < len(w.copies) && w.copies[i].outlet == o; i++ {
 			c := &w.copies[i]
-			if ok {
-				octets += len(t.fresh[c.packet].payload)
-				bytes += out.send(&t.fresh[c.packet], c.seq, c.stamp)
+			if !ok {
+				continue
+			}
+			if size := out.send(&t.fresh[c.packet], c.seq, c.stamp); size > 0 {
 				n++
+				bytes += size
+				octets += size - out.overhead()
 			}
 		}
 		o.count(n, octets)
@@ -211,7 +229,7 @@ func (t *track) isOver() bool { return t.silent >= silence && !t.lane.has(t) }
 
 // isOf reports whether it is what a section is to carry.
 func (t *track) isOf(p part) bool {
-	return p.kind == t.kind && p.mid == t.mid && p.codec.payload == t.payload &&
+	return p.kind == t.kind && p.mid == t.mid && p.codecs[t.format].payload == t.payload && p.codecs[red].payload == t.red &&
 		(t.layer == "" && len(p.layers) == 0 || slices.Contains(p.layers, t.layer))
 }
 
@@ -228,47 +246,4 @@ func (t *track) close() {
 func sendTime(now time.Time) uint32 {
 	ns := uint64(now.UnixNano())
 	return uint32((ns/1e9&0x3f)<<18 | (ns%1e9<<18)/1e9)
-}
-
-// beginsKeyframe reports whether a VP8 payload begins a key frame: it begins the
-// first partition (RFC 7741 section 4.2) of a frame whose P bit is 0 (RFC 6386
-// section 9.1); and if so, how many pixels the picture has, 0 when that is cut off.
-func beginsKeyframe(b []byte) (key bool, area int) {
-	const x, s, partition = 0x80, 0x10, 0x07
-	if len(b) == 0 || b[0]&s == 0 || b[0]&partition != 0 {
-		return false, 0
-	}
-	n := 1
-	if b[0]&x != 0 {
-		if len(b) < 2 {
-			return false, 0
-		}
-		const i, l, t, k = 0x80, 0x40, 0x20, 0x10
-		extensions := b[1]
-		n = 2
-		if extensions&i != 0 {
-			if len(b) <= n {
-				return false, 0
-			}
-			if b[n]&0x80 != 0 { // a picture id of two bytes
-				n++
-			}
-			n++
-		}
-		if extensions&l != 0 {
-			n++
-		}
-		if extensions&(t|k) != 0 {
-			n++
-		}
-	}
-	if len(b) <= n || b[n]&1 != 0 {
-		return false, 0
-	}
-	// A frame tag of three bytes, a start code of three, width and height.
-	if frame := b[n:]; len(frame) >= 10 && frame[3] == 0x9d && frame[4] == 0x01 && frame[5] == 0x2a {
-		const size = 0x3fff // the rest is scaling
-		area = int(binary.LittleEndian.Uint16(frame[6:])&size) * int(binary.LittleEndian.Uint16(frame[8:])&size)
-	}
-	return true, area
 }

@@ -15,6 +15,7 @@ import (
 
 	"confgate/core"
 	"confgate/core/auth"
+	"confgate/media"
 	"confgate/protocol/eventop"
 	"confgate/transport"
 )
@@ -36,14 +37,16 @@ type config struct {
 
 	mediaPort int
 	mediaIPs  []netip.Addr
+	media     core.MediaOptions
 
 	turn turnConfig
 
-	roomLimit int
-	idGrace   time.Duration
-	idTenant  string // empty: the only one
-	jwt       jwtConfig
-	rooms     auth.RoomsConfig
+	roomLimit   int
+	idGrace     time.Duration
+	idRepublish bool
+	idTenant    string // empty: the only one
+	jwt         jwtConfig
+	rooms       auth.RoomsConfig
 
 	file        string // that settings are read from; empty: none
 	tenantsHere bool   // it has tenants
@@ -97,11 +100,16 @@ func newFlags(c *config) *flag.FlagSet {
 	fs.IntVar(&c.mediaPort, "media-port", 7882, "UDP `port` of all media, and TCP port of the fallback")
 	fs.Func("media-ip", "`address` clients send it to (repeatable; default this machine's, 127.0.0.1 with --dev)",
 		list(&c.mediaIPs, parseIP))
+	fs.Func("video-codecs", "`codec` of pictures: vp8, h264, vp9; the most wanted first, vp8 if all else fails (repeatable)",
+		list(&c.media.Video, parseVideoCodec))
+	fs.BoolVar(&c.media.OpusDTX, "opus-dtx", false, "have publishers send next to no audio while they are silent")
+	fs.BoolVar(&c.media.OpusRED, "opus-red", false, "have publishers repeat audio in later packets, against loss")
 
 	turnFlags(fs, &c.turn)
 
 	fs.IntVar(&c.roomLimit, "id-room-limit", 25, "most `people` in a room; 0: no limit")
 	fs.DurationVar(&c.idGrace, "id-grace", 0, "`time` that a seat outlives a lost connection")
+	fs.BoolVar(&c.idRepublish, "id-republish", false, "clients publish anew when cut off, so they may send other codecs than vp8")
 	fs.StringVar(&c.idTenant, "id-tenant", "", "`cpCode` whose rooms id clients enter; none: one for all")
 	tokenFlags(fs, &c.jwt)
 	roomsFlags(fs, &c.rooms)
@@ -158,6 +166,7 @@ func eventopFlags(fs *flag.FlagSet, k *eventop.Knobs) {
 	fs.BoolVar(&k.DrawingAsPresence, "eventop-presence-drawing", false, "relay strokes as presence events")
 	fs.BoolVar(&k.NoP2PSubscribed, "eventop-no-subscribed", false, "no event to who answers a peer-to-peer offer")
 	fs.BoolVar(&k.NotifyDestroy, "eventop-notify-destroy", false, "tell members when their room is destroyed")
+	fs.BoolVar(&k.NoRepublish, "eventop-no-republish", false, "clients do not publish anew when cut off, so they send vp8")
 	fs.BoolVar(&k.AnyHost, "eventop-any-host", false, "every member may do what is the host's")
 	fs.IntVar(&k.Capacity, "eventop-capacity", 0, "most `people` in a room by default; 0: no limit")
 	fs.Func("eventop-grace", "`time` that seats outlive a lost connection (default 0s)",
@@ -199,15 +208,15 @@ var settingGroups = []struct {
 }{
 	{"Mode", []string{"dev", "dev-remote", "config"}},
 	{"Clients", []string{"listen", "allow-origin", "admin-listen", "node-id", "drain"}},
-	{"Media", []string{"media-port", "media-ip"}},
+	{"Media", []string{"media-port", "media-ip", "video-codecs", "opus-dtx", "opus-red"}},
 	{"TURN", []string{"turn-listen", "turn-listen-tcp", "turn-listen-tls", "turn-tls-cert", "turn-tls-key", "turn-host", "turn-url", "turn-secret", "turn-secret-file",
 		"turn-ttl", "turn-ports", "turn-allow-peer", "turn-allocations", "turn-user-allocations", "turn-user-rate", "turn-stun"}},
-	{"Dialect id", []string{"id-room-limit", "id-grace", "id-tenant"}},
+	{"Dialect id", []string{"id-room-limit", "id-grace", "id-republish", "id-tenant"}},
 	{"Tokens of the id dialect", []string{"id-jwt-secret", "id-jwt-secret-file", "id-jwt-secret-encoding", "id-jwt-key-file", "id-jwks-url", "id-jwks-refresh",
 		"id-jwt-match-user", "id-jwt-user-claim", "id-jwt-issuer", "id-jwt-audience", "id-jwt-leeway", "id-jwt-rooms-claim"}},
 	{"Rooms of the id dialect", []string{"id-rooms-url", "id-rooms-timeout", "id-rooms-ttl", "id-rooms-outage"}},
 	{"Who may come in", []string{"tenants-file", "auth-failures", "auth-tenant-failures", "auth-window"}},
-	{"Dialect eventOp", []string{"eventop-sdp-delivery", "eventop-only-with-reqid", "eventop-presence-drawing", "eventop-no-subscribed", "eventop-notify-destroy", "eventop-any-host", "eventop-capacity", "eventop-grace", "eventop-max-message", "eventop-deny"}},
+	{"Dialect eventOp", []string{"eventop-sdp-delivery", "eventop-only-with-reqid", "eventop-presence-drawing", "eventop-no-subscribed", "eventop-notify-destroy", "eventop-no-republish", "eventop-any-host", "eventop-capacity", "eventop-grace", "eventop-max-message", "eventop-deny"}},
 	{"Rooms (limits: 0 is none)", append([]string{"room-ids"}, houseLimits...)},
 	{"Connections (limits: 0 is none)", socketSettings},
 	{"Log", []string{"log-format", "log-level"}},
@@ -388,6 +397,14 @@ func parseKeyFile(text string) (keyFile, error) {
 func parsePath(text string) (string, error) {
 	if text == "" {
 		return "", errors.New("must be a path")
+	}
+	return text, nil
+}
+
+// parseVideoCodec takes a codec that the media plane has.
+func parseVideoCodec(text string) (string, error) {
+	if known := media.VideoCodecs(); !slices.Contains(known, text) {
+		return "", fmt.Errorf("%q is none of %s", text, strings.Join(known, ", "))
 	}
 	return text, nil
 }

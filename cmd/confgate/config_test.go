@@ -33,6 +33,7 @@ func TestPrecedence(t *testing.T) {
 	drain := func(c config) any { return c.drain }
 	origins := func(c config) any { return c.allowOrigins }
 	ips := func(c config) any { return c.mediaIPs }
+	codecs := func(c config) any { return c.media.Video }
 	match := func(c config) any { return c.jwt.matchUser }
 	addrs := func(texts ...string) (all []netip.Addr) {
 		for _, text := range texts {
@@ -70,6 +71,8 @@ func TestPrecedence(t *testing.T) {
 			[]string{"https://a.example", "https://b.example"}},
 		{"lists are not mixed", append([]string{"--allow-origin", "https://a.example"}, live...), []string{"CONFGATE_ALLOW_ORIGIN=https://b.example"},
 			"allow-origin: https://c.example", origins, []string{"https://a.example"}},
+
+		{"codecs", live, nil, "video-codecs: [vp9, h264]", codecs, []string{"vp9", "h264"}},
 
 		{"no address", live, nil, "", ips, []netip.Addr(nil)},
 		{"loopback with dev", []string{"--dev"}, nil, "", ips, addrs("127.0.0.1")},
@@ -125,6 +128,7 @@ func TestConfigRefused(t *testing.T) {
 		{"dev, media for the network", []string{"--dev", "--media-ip", "192.0.2.1"}, nil, "", "--media-ip: 192.0.2.1 is not"},
 
 		{"unknown flag", []string{"--dev", "--lisen", "x"}, nil, "", "-lisen"},
+		{"unknown codec", []string{"--dev", "--video-codecs", "vp9,av1"}, nil, "", `"av1" is none of vp8, h264, vp9`},
 		{"unknown variable", []string{"--dev"}, []string{"CONFGATE_LISEN=x"}, "", "CONFGATE_LISEN is no setting"},
 		{"unknown empty variable", []string{"--dev"}, []string{"CONFGATE_LISEN="}, "", "CONFGATE_LISEN is no setting"},
 		{"unknown key", []string{"--dev"}, nil, "listen: 127.0.0.1:1\nlisen: x\n", `line 2: "lisen" is no setting`},

@@ -26,7 +26,8 @@ import (
 
 // doors are the ways in. A door's path is kept for ever: clients have it built in.
 func doors(c config) []transport.Door {
-	id, op := idv1.WithGrace(c.roomLimit, wholeSeconds(c.idGrace)), eventop.New(c.eventop)
+	id := idv1.With(idv1.Knobs{RoomLimit: c.roomLimit, Grace: wholeSeconds(c.idGrace), Republish: c.idRepublish})
+	op := eventop.New(c.eventop)
 	socketIO := transport.SocketIO{
 		Event: "knowledgetalk", Namespaces: []string{"/", "/SignalServer"},
 		Client: examples.SocketIOClient(), NodeID: c.nodeID,
@@ -176,7 +177,7 @@ func (g *gateway) build() error {
 	}
 	g.state.full = memory.isFull
 	g.hub = core.NewHub(core.HubConfig{
-		Plane: g.plane, Auth: lender{g.admission, g.issuer}, Observer: observers{m, &journal{log: g.log}},
+		Plane: g.plane, Auth: lender{g.admission, g.issuer}, Observer: observers{m, &journal{log: g.log}}, Media: g.config.media,
 		Limits: g.config.limits, NewRoomID: g.config.roomIDs.next(),
 	})
 	g.edge = transport.New(transport.Config{

@@ -27,6 +27,9 @@ type Knobs struct {
 	NoP2PSubscribed bool
 	// NotifyDestroy tells members when their room is destroyed under them.
 	NotifyDestroy bool
+	// NoRepublish says that clients do not publish anew when their connection fails.
+	// They then send the one codec that everybody has.
+	NoRepublish bool
 	// AnyHost lets every member do what is the host's.
 	AnyHost bool
 	// Capacity is the most members of a room that was made without saying; 0: as

@@ -19,7 +19,7 @@ func requests(k Knobs) map[string]protocol.Decoder {
 		"createVideoRoom": protocol.On(createRoom(k, core.SFU)),
 		"destroyRoom":     inRoom(func(r core.RoomID) core.Command { return core.Close{Room: r} }),
 		"joinRoom": inRoom(func(r core.RoomID) core.Command {
-			return core.Join{Room: r, As: core.Profile{Video: true, Audio: true}}
+			return core.Join{Room: r, As: core.Profile{Video: true, Audio: true}, Renews: !k.NoRepublish}
 		}),
 		"leaveRoom":      inRoom(func(r core.RoomID) core.Command { return core.Leave{Room: r} }),
 		"sdpRoom":        protocol.On(sdpRoom),

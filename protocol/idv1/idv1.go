@@ -10,12 +10,22 @@ import (
 
 // New makes the dialect. A room made by one of its clients holds at most roomLimit
 // members; 0: as many as the house allows.
-func New(roomLimit int) protocol.Dialect { return WithGrace(roomLimit, 0) }
+func New(roomLimit int) protocol.Dialect { return With(Knobs{RoomLimit: roomLimit}) }
 
-// WithGrace makes the dialect as New does. The seat of a client whose connection was
-// lost is kept for so many seconds.
-func WithGrace(roomLimit, grace int) protocol.Dialect {
-	return protocol.Dialect{Name: "id", Codec: &codec{requests: requests(roomLimit, grace)}}
+// Knobs say what the dialect's clients are like, and what is meant by what they say.
+type Knobs struct {
+	RoomLimit int // as for New
+	// Grace is for how many seconds the seat of a client whose connection was lost is
+	// kept.
+	Grace int
+	// Republish says that clients publish anew when their connection fails. Those that
+	// do not must never need to: they send the one codec that everybody has.
+	Republish bool
+}
+
+// With makes the dialect with knobs.
+func With(k Knobs) protocol.Dialect {
+	return protocol.Dialect{Name: "id", Codec: &codec{requests: requests(k)}}
 }
 
 // codec implements protocol.Codec. It is read only once made.

@@ -52,7 +52,7 @@ func TestDocumented(t *testing.T) {
 		"existingParticipants", "newParticipantArrived", "participantLeft", "receiveVideoAnswer", "iceCandidate",
 		"videoStateAnswer", "audioStateAnswer", "limitJoinAnswer",
 	}
-	for id := range requests(0, 0) {
+	for id := range requests(Knobs{}) {
 		said = append(said, id)
 	}
 	slices.Sort(said)
@@ -94,7 +94,7 @@ func BenchmarkDecode(b *testing.B) {
 // of oneself: core fills in the session's user.
 func TestSenderIsNobodysChoice(t *testing.T) {
 	codec := New(25).Codec
-	for id := range requests(0, 0) {
+	for id := range requests(Knobs{}) {
 		frame := `{"id":"` + id + `","userId":"victim","roomId":"r","sdpOffer":"o","candidate":{"candidate":"c"},"video":true,"audio":true}`
 		cmd, _, err := codec.Decode([]byte(frame))
 		if err != nil {

@@ -9,7 +9,7 @@ import (
 //
 // Ids come as strings or numbers, booleans in many spellings, and a missing
 // boolean is false.
-func requests(roomLimit, grace int) map[string]protocol.Decoder {
+func requests(k Knobs) map[string]protocol.Decoder {
 	return map[string]protocol.Decoder{
 		"joinRoom": protocol.On(func(f struct {
 			Token     string        `json:"token"`
@@ -27,9 +27,10 @@ func requests(roomLimit, grace int) map[string]protocol.Decoder {
 				As:     core.Profile{Community: string(f.Community), Video: f.Video.Or(false), Audio: f.Audio.Or(false)},
 				Cred:   &core.Credentials{User: core.UserID(f.User), Token: f.Token},
 				Online: core.Displace, // the same user again: the old session leaves first
-				Grace:  grace,
-				Make:   &core.Open{Mode: core.SFU, Capacity: roomLimit},
+				Grace:  k.Grace,
+				Make:   &core.Open{Mode: core.SFU, Capacity: k.RoomLimit},
 				Alone:  true, // a second room: it leaves the first
+				Renews: k.Republish,
 			}, nil
 		}),
 		"receiveVideoFrom": protocol.On(func(f struct {
