@@ -93,6 +93,19 @@ func (d *description) find(k kind, ways ...sdp.Direction) *section {
 	return nil
 }
 
+// identity is that part of a description that is of use as long as the connection
+// lasts. It shares nothing with the text that it came from, which is far larger.
+func (d *description) identity() *description {
+	if d == nil {
+		return nil
+	}
+	who := &description{ufrag: strings.Clone(d.ufrag), active: d.active}
+	for _, f := range d.fingerprints {
+		who.fingerprints = append(who.fingerprints, certificateHash{strings.Clone(f.algorithm), strings.Clone(f.value)})
+	}
+	return who
+}
+
 // isSame reports whether two descriptions are of the same connection.
 func (d *description) isSame(other *description) bool {
 	return d.ufrag == other.ufrag && slices.Equal(d.fingerprints, other.fingerprints)

@@ -137,7 +137,7 @@ func (r *room) replace(id core.Leg, d *description) *leg {
 	}
 	f.legs++
 	l := newLeg(r, f, id)
-	l.client = d
+	l.client = d.identity()
 	r.legs[key] = l
 	return l
 }
@@ -155,7 +155,7 @@ func (r *room) find(id core.Leg) *leg {
 func (r *room) settled(l *leg, d *description) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	l.client = d
+	l.client = d.identity()
 }
 
 // end ends the leg of that name if it is the one meant.
