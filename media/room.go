@@ -113,7 +113,7 @@ func (r *room) renegotiated(id core.Leg, d *description) *leg {
 	if l == nil || l.client == nil || !l.client.isSame(d) {
 		return nil
 	}
-	l.n = id.N
+	l.n, l.client = id.N, d.identity()
 	return l
 }
 
