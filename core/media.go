@@ -28,8 +28,9 @@ type Media interface {
 	// sends one audio and one video track under one msid stream id, from the start,
 	// whether or not the stream exists yet: what is published later flows then.
 	// The leg takes the place of its predecessor of the same name, if there is one:
-	// an offer with that one's ICE ufrag and DTLS fingerprint renegotiates its
-	// connection, any other ends it. Subscribers of a replaced uplink flow on.
+	// an offer with that one's DTLS fingerprint, and its ICE ufrag or later in its SDP
+	// session, renegotiates its connection or restarts its ICE, any other ends it.
+	// Subscribers of a replaced uplink flow on.
 	Accept(leg Leg, ref Ref, offer string)
 
 	// Offer makes leg a downlink for which the server makes the SDP offer, with the

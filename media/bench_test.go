@@ -5,9 +5,13 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/pion/dtls/v3"
 	"github.com/pion/rtp"
 	"github.com/pion/sdp/v3"
 	"github.com/pion/srtp/v3"
@@ -156,5 +160,126 @@ func BenchmarkForward(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// BenchmarkAccept answers a browser's offer, which is what somebody's joining costs
+// before the handshake, and ends the connection again.
+func BenchmarkAccept(b *testing.B) {
+	for _, test := range []struct{ name, file, user string }{
+		{"publisher", "chromium-publish.sdp", "ann"}, {"subscriber", "chromium-subscribe.sdp", "ben"},
+	} {
+		offer, err := os.ReadFile("testdata/" + test.file)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(test.name, func(b *testing.B) {
+			s := newStage(b, core.MediaOptions{})
+			told := make(chan core.Accepted, 1)
+			r := s.plane.Open("r2", core.MediaOptions{}, func(e core.MediaEvent) {
+				if a, ok := e.(core.Accepted); ok {
+					told <- a
+				}
+			})
+			b.ReportAllocs()
+			for b.Loop() {
+				leg := s.leg("ann", core.UserID(test.user))
+				r.Accept(leg, core.Ref{}, string(offer))
+				if a := <-told; a.Err != nil {
+					b.Fatal(a.Err)
+				}
+				r.Drop(leg)
+			}
+			r.Close()
+		})
+	}
+}
+
+// BenchmarkReadOffer is the part of BenchmarkAccept that reads the offer.
+func BenchmarkReadOffer(b *testing.B) {
+	offer, err := os.ReadFile("testdata/chromium-publish.sdp")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := readUpOffer(string(offer), plainRoom); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkHandshake is what comes after BenchmarkAccept: DTLS with a client, whose
+// half of the work is part of what is measured.
+func BenchmarkHandshake(b *testing.B) {
+	who, err := newIdentity()
+	if err != nil {
+		b.Fatal(err)
+	}
+	s := newStage(b, core.MediaOptions{})
+	algorithm, value, _ := strings.Cut(who.fingerprint, " ")
+	client := &description{active: true, fingerprints: []certificateHash{{algorithm, strings.ToLower(value)}}}
+	b.ReportAllocs()
+	for b.Loop() {
+		l := s.idle("ben", "ann")
+		l.link.known(client)
+		sink := s.sink()
+		from := path{host: s.plane.port.hosts[0], to: netip.MustParseAddrPort(sink.LocalAddr().String())}
+		l.link.check(from, true, s.plane.now())
+		conn, err := dtls.ClientWithOptions(sink, net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(s.plane.Port()))),
+			dtls.WithCertificates(who.certificate), dtls.WithSRTPProtectionProfiles(profiles...), dtls.WithInsecureSkipVerify(true))
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := conn.HandshakeContext(s.ctx); err != nil {
+			b.Fatal(err)
+		}
+		s.awaitEqual(core.Connected{Leg: l.id})
+		s.room.Drop(l.id)
+		_ = conn.Close()
+		s.mu.Lock()
+		s.events = nil
+		s.mu.Unlock()
+	}
+}
+
+// BenchmarkLeg says what a thousand connected subscribers cost that send nothing and
+// get nothing, as most do most of the time: bytes of heap and of stacks, and goroutines.
+func BenchmarkLeg(b *testing.B) {
+	const n = 1000
+	offer, err := os.ReadFile("testdata/chromium-subscribe.sdp")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		s := newStage(b, core.MediaOptions{})
+		all := newBroadcast(s, 0)
+		sink := s.sink()
+		used := func() (bytes float64, goroutines int) {
+			runtime.GC()
+			runtime.GC() // what the first has put aside
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			return float64(m.HeapAlloc) + float64(m.StackInuse), runtime.NumGoroutine()
+		}
+		bytes, goroutines := used()
+		for i := range uint16(n) {
+			l := all.join(sink)
+			d, err := readDownOffer(string(offer), plainRoom)
+			if err != nil {
+				b.Fatal(err)
+			}
+			s.room.settled(l, d)
+			l.link.known(d)
+			l.link.check(s.over(1+i), true, s.plane.now())
+			l.up()
+		}
+		for s.plane.Stats().Downlinks.Connected < n {
+			runtime.Gosched()
+		}
+		more, running := used()
+		b.ReportMetric((more-bytes)/n, "B/leg")
+		b.ReportMetric(float64(running-goroutines)/n, "goroutines/leg")
+		s.gone()
 	}
 }

@@ -55,7 +55,7 @@ func (f *farewells) forget(now time.Time) {
 // authentic, or is of no connection that has ended of late.
 func (f *farewells) answer(m *stun.Message) bool {
 	name, err := m.Get(stun.AttrUsername)
-	if err != nil || m.Type != stun.BindingRequest {
+	if err != nil {
 		return false
 	}
 	ufrag, _, _ := strings.Cut(string(name), ":")

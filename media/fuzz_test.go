@@ -60,7 +60,7 @@ func FuzzReport(f *testing.F) {
 func FuzzCheck(f *testing.F) {
 	s := newStage(f, core.MediaOptions{})
 	k := s.idle("ann", "ann").link
-	s.plane.links.remove(k)
+	s.plane.links.remove(k.ufrag)
 	k.ufrag = "ours"
 	s.plane.links.add(k)
 	w, from := newWorker(s.plane, newBatch(0)), s.over(9)

@@ -82,7 +82,7 @@ func newHandshake(k *link) *handshake {
 func (k *link) known(d *description) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.client = d
+	k.client = d.identity()
 	k.begin()
 }
 

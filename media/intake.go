@@ -49,6 +49,8 @@ func (k kind) String() string { return [...]string{"neither", "audio", "video"}[
 // takes it leaves out: candidates (see room.Trickle), data channels, and codecs
 // that it does not know.
 type description struct {
+	session      uint64 // of the client's descriptions (RFC 8866 section 5.2)
+	version      uint64 // of the session
 	ufrag        string
 	fingerprints []certificateHash
 	active       bool // the client will be the DTLS client (RFC 5763), or may be
@@ -95,9 +97,25 @@ func (d *description) find(k kind, w ways) *section {
 	return nil
 }
 
-// isSame reports whether two descriptions are of the same connection.
-func (d *description) isSame(other *description) bool {
-	return d.ufrag == other.ufrag && slices.Equal(d.fingerprints, other.fingerprints)
+// identity is that part of a description that is of use as long as the connection
+// lasts. It shares nothing with the text that it came from, which is far larger.
+func (d *description) identity() *description {
+	if d == nil {
+		return nil
+	}
+	who := &description{session: d.session, version: d.version, ufrag: strings.Clone(d.ufrag), active: d.active}
+	for _, f := range d.fingerprints {
+		who.fingerprints = append(who.fingerprints, certificateHash{strings.Clone(f.algorithm), strings.Clone(f.value)})
+	}
+	return who
+}
+
+// isSame reports whether a later description is of the same connection: of the same
+// certificate, and with the same ufrag or, when ICE begins anew, further on in the
+// same session.
+func (d *description) isSame(later *description) bool {
+	goesOn := d.session == later.session && d.version < later.version
+	return (d.ufrag == later.ufrag || goesOn) && slices.Equal(d.fingerprints, later.fingerprints)
 }
 
 // readUpOffer takes the offer of a publisher in a room that knows those formats.
@@ -137,7 +155,7 @@ func readSDP(text string, known formatSet) (*description, error) {
 	if err := parsed.UnmarshalString(text); err != nil {
 		return nil, fmt.Errorf("%w: %w", errSDPForm, err)
 	}
-	d := &description{active: true}
+	d := &description{active: true, session: parsed.Origin.SessionID, version: parsed.Origin.SessionVersion}
 	d.identify(parsed.Attributes)
 	session := sdp.DirectionSendRecv
 	for _, a := range parsed.Attributes {

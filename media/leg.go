@@ -179,6 +179,9 @@ func (l *leg) negotiate(d *description) (answer string, parts []part, err error)
 	} else {
 		parts = l.acceptDown(d)
 	}
+	if l.link.isRestart(d) {
+		l.link.restart()
+	}
 	setup := "active"
 	if d.active {
 		setup = "passive"

@@ -15,10 +15,12 @@ import (
 // link is the transport of one leg: ICE-lite (RFC 8445), then DTLS-SRTP (RFC 5764).
 // We never probe: a client's checks tell where it is, and that it still is there.
 type link struct {
-	plane      *Plane
-	leg        *leg
-	ufrag, pwd string
-	integrity  stun.MessageIntegrity
+	plane *Plane
+	leg   *leg
+
+	// Owned by the leg's queue.
+	access        // that clients are given
+	former string // the user fragment before, whose checks still count
 
 	route   atomic.Pointer[path] // where to send; nil before the first check
 	checked atomic.Int64         // when the client was last known to be there, Unix ns; 0 before
@@ -48,10 +50,36 @@ const absence = 15 * time.Second
 const disuse = 6 * time.Second
 
 func newLink(p *Plane, l *leg) *link {
-	pwd := rand.Text()
-	k := &link{plane: p, leg: l, ufrag: rand.Text()[:16], pwd: pwd, integrity: stun.NewShortTermIntegrity(pwd)}
+	k := &link{plane: p, leg: l, access: newAccess()}
 	p.links.add(k)
 	return k
+}
+
+// access is what a client's checks show that they are ours to answer (RFC 8445
+// section 5.3).
+type access struct {
+	ufrag, pwd string
+	integrity  stun.MessageIntegrity
+}
+
+func newAccess() access {
+	pwd := rand.Text()
+	return access{rand.Text()[:16], pwd, stun.NewShortTermIntegrity(pwd)}
+}
+
+// restart gives the client another password (RFC 8445 section 9). All else stays,
+// also the way to it, until it nominates another.
+func (k *link) restart() {
+	k.plane.links.remove(k.former)
+	k.former, k.access = k.ufrag, newAccess()
+	k.plane.links.add(k)
+}
+
+// isRestart reports whether the client has begun ICE anew.
+func (k *link) isRestart(d *description) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.client != nil && k.client.ufrag != d.ufrag
 }
 
 // check takes a client's connectivity check, which is authentic.
@@ -131,7 +159,8 @@ func (k *link) isGone(now time.Time) bool {
 
 // close ends all traffic.
 func (k *link) close() {
-	k.plane.links.remove(k)
+	k.plane.links.remove(k.ufrag)
+	k.plane.links.remove(k.former)
 	k.mu.Lock()
 	k.closed = true
 	paths, shake := k.paths, k.shake
@@ -152,7 +181,13 @@ type links struct {
 	shards [64]shard
 
 	mu      sync.RWMutex
-	byUfrag map[string]*link // guarded by mu
+	byUfrag map[string]door // guarded by mu
+}
+
+// door is what a user fragment of ours opens.
+type door struct {
+	link      *link
+	integrity stun.MessageIntegrity
 }
 
 type shard struct {
@@ -161,7 +196,7 @@ type shard struct {
 }
 
 func newLinks() *links {
-	t := &links{seed: maphash.MakeSeed(), byUfrag: make(map[string]*link)}
+	t := &links{seed: maphash.MakeSeed(), byUfrag: make(map[string]door)}
 	for i := range t.shards {
 		t.shards[i].byPath = make(map[path]*link)
 	}
@@ -175,13 +210,13 @@ func (t *links) shard(p path) *shard {
 func (t *links) add(k *link) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.byUfrag[k.ufrag] = k
+	t.byUfrag[k.ufrag] = door{k, k.integrity}
 }
 
-func (t *links) remove(k *link) {
+func (t *links) remove(ufrag string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.byUfrag, k.ufrag)
+	delete(t.byUfrag, ufrag)
 }
 
 // bind gives a path to k. A client that uses one address for one connection after
@@ -212,18 +247,18 @@ func (t *links) at(p path) *link {
 	return s.byPath[p]
 }
 
-func (t *links) named(ufrag string) *link {
+func (t *links) named(ufrag string) door {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.byUfrag[ufrag]
 }
 
-// all gives the links there are.
+// all gives the links there are, some twice.
 func (t *links) all(into []*link) []*link {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	for _, k := range t.byUfrag {
-		into = append(into, k)
+	for _, d := range t.byUfrag {
+		into = append(into, d.link)
 	}
 	return into
 }
@@ -233,7 +268,12 @@ func (t *links) all(into []*link) []*link {
 // password gets no byte. m is scratch.
 func (p *Plane) answerCheck(b []byte, from path, m *stun.Message, now time.Time) {
 	m.Raw = append(m.Raw[:0], b...)
-	k := p.asks(m)
+	if m.Decode() != nil || m.Type != stun.BindingRequest {
+		p.stats.strangers.Add(1)
+		return // nothing more is read of it: m may have kept parts of the message before
+	}
+	at := p.asks(m)
+	k := at.link
 	if k == nil && p.farewells.answer(m) {
 		from.send(m.Raw)
 		return
@@ -246,14 +286,14 @@ func (p *Plane) answerCheck(b []byte, from path, m *stun.Message, now time.Time)
 	id, nominated := m.TransactionID, holds(m, stun.AttrUseCandidate)
 	if holds(m, stun.AttrICEControlled) {
 		// We are lite, so it is the client who is controlling.
-		err = m.Build(stun.NewTransactionIDSetter(id), stun.BindingError, stun.CodeRoleConflict, k.integrity, stun.Fingerprint)
+		err = m.Build(stun.NewTransactionIDSetter(id), stun.BindingError, stun.CodeRoleConflict, at.integrity, stun.Fingerprint)
 		if err == nil {
 			from.send(m.Raw)
 		}
 		return
 	}
 	mapped := stun.XORMappedAddress{IP: from.to.Addr().WithZone("").AsSlice(), Port: int(from.to.Port())}
-	err = m.Build(stun.NewTransactionIDSetter(id), stun.BindingSuccess, &mapped, k.integrity, stun.Fingerprint)
+	err = m.Build(stun.NewTransactionIDSetter(id), stun.BindingSuccess, &mapped, at.integrity, stun.Fingerprint)
 	if err != nil {
 		return
 	}
@@ -278,19 +318,16 @@ func holds(m *stun.Message, t stun.AttrType) bool {
 	return false
 }
 
-// asks gives the link that a check is for; nil when it is none that counts.
-func (p *Plane) asks(m *stun.Message) *link {
-	if m.Decode() != nil || m.Type != stun.BindingRequest {
-		return nil
-	}
+// asks finds out what a check is for; that is nothing when it is none that counts.
+func (p *Plane) asks(m *stun.Message) door {
 	name, err := m.Get(stun.AttrUsername)
 	if err != nil {
-		return nil
+		return door{}
 	}
 	local, _, _ := strings.Cut(string(name), ":")
-	k := p.links.named(local)
-	if k == nil || k.integrity.Check(m) != nil || m.Contains(stun.AttrFingerprint) && stun.Fingerprint.Check(m) != nil {
-		return nil
+	at := p.links.named(local)
+	if at.link == nil || at.integrity.Check(m) != nil || m.Contains(stun.AttrFingerprint) && stun.Fingerprint.Check(m) != nil {
+		return door{}
 	}
-	return k
+	return at
 }

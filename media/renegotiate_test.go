@@ -1,6 +1,7 @@
 package media
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -80,5 +81,109 @@ func TestPublisherMovesSection(t *testing.T) {
 	}
 	if old.ring.slots != nil || len(b.up.reception.sources) != 1 {
 		t.Error("what nobody sends any more is kept")
+	}
+}
+
+// TestICERestart has a publisher and a subscriber restart ICE, as browsers do when
+// their network changes: DTLS stays, so the connection must, with another password.
+func TestICERestart(t *testing.T) {
+	s := newStage(t, core.MediaOptions{})
+	cam, view := s.camera('a'), s.viewer()
+	cam.call(s.leg("ann", "ann"))
+	cam.roll(1, 1)
+	view.call(s.leg("ben", "ann"))
+	view.follow(video, count('a', 10))
+	restart := func(c *client, leg core.Leg) core.Accepted {
+		t.Helper()
+		o, err := c.CreateOffer(&webrtc.OfferOptions{ICERestart: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.room.Accept(leg, core.Ref{}, c.local(o))
+		a := s.accepted(leg)
+		if a.Err != nil {
+			t.Fatal(a.Err)
+		}
+		c.remote(webrtc.SDPTypeAnswer, a.Answer)
+		s.awaitEqual(core.Connected{Leg: leg})
+		return a
+	}
+	var ufrags []string
+	for range 3 {
+		a := restart(cam.client, s.leg("ann", "ann"))
+		restart(view, s.leg("ben", "ann"))
+		for range 100 { // of which some may be late, as the client drops what comes meanwhile
+			view.next(video)
+			view.next(audio)
+		}
+		ufrag := lines(a.Answer, "a=ice-ufrag:")[0]
+		if slices.Contains(ufrags, ufrag) || a.Candidates[0].Ufrag != ufrag {
+			t.Errorf("user fragment %s after %s, %s in candidates", ufrag, ufrags, a.Candidates[0].Ufrag)
+		}
+		ufrags = append(ufrags, ufrag)
+	}
+	if st := s.plane.Stats(); st.Uplinks.Connected != 1 || st.Downlinks.Connected != 1 {
+		t.Errorf("%+v", st)
+	}
+	if n := len(s.plane.links.byUfrag); n != 4 {
+		t.Errorf("%d user fragments of two connections are known, want the latest and the one before of each", n)
+	}
+	s.gone()
+	if n := len(s.plane.links.byUfrag); n != 0 {
+		t.Errorf("%d user fragments are left", n)
+	}
+}
+
+// TestAnotherConnection offers a connection of another PeerConnection with the same
+// certificate: it is another one, not a restart.
+func TestAnotherConnection(t *testing.T) {
+	offer := sdpOf(opusSection)
+	d, err := readUpOffer(offer, plainRoom)
+	if err != nil {
+		t.Fatal(err)
+	}
+	restarted := func(origin string) string {
+		return strings.Replace(strings.Replace(offer, "a=ice-ufrag:abcd", "a=ice-ufrag:efgh", 1), "o=- 1 2", origin, 1)
+	}
+	for what, test := range map[string]struct {
+		offer string
+		want  bool
+	}{
+		"the same":             {offer, true},
+		"a restart":            {restarted("o=- 1 3"), true},
+		"no later":             {restarted("o=- 1 2"), false},
+		"of another session":   {restarted("o=- 3 3"), false},
+		"with another key":     {strings.ReplaceAll(restarted("o=- 1 3"), "AB", "CD"), false},
+		"by ufrag, as of some": {strings.Replace(offer, "o=- 1 2", "o=- 3 1", 1), true},
+	} {
+		other, err := readUpOffer(test.offer, plainRoom)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := d.identity().isSame(other); got != test.want {
+			t.Errorf("%s: the same %v", what, got)
+		}
+	}
+}
+
+// TestShortAnswer answers an offer of two sections with one: that is sent, alone.
+func TestShortAnswer(t *testing.T) {
+	s := newStage(t, core.MediaOptions{})
+	down := s.leg("ben", "ann")
+	s.room.Offer(down, core.Ref{}, true, true)
+	s.await("Ready", func(e core.MediaEvent) bool { _, ok := e.(core.Ready); return ok })
+	s.room.Answer(down, core.Ref{}, sdpOf(opusSection+recvonly))
+	s.awaitEqual(core.Settled{Leg: down})
+	l := s.room.find(down)
+	kinds := make(chan []kind)
+	l.queue.post(func() {
+		var all []kind
+		for _, o := range l.outlets {
+			all = append(all, o.kind)
+		}
+		kinds <- all
+	})
+	if got := <-kinds; !slices.Equal(got, []kind{audio}) {
+		t.Errorf("%v", got)
 	}
 }

@@ -116,7 +116,7 @@ func (r *room) renegotiated(id core.Leg, d *description) *leg {
 	if l == nil || l.client == nil || !l.client.isSame(d) {
 		return nil
 	}
-	l.n, l.renews = id.N, id.Renews
+	l.n, l.renews, l.client = id.N, id.Renews, d.identity()
 	return l
 }
 
@@ -140,7 +140,7 @@ func (r *room) replace(id core.Leg, d *description) *leg {
 	}
 	f.legs++
 	l := newLeg(r, f, id)
-	l.client = d
+	l.client = d.identity()
 	r.legs[key] = l
 	return l
 }
@@ -165,7 +165,7 @@ func (r *room) see(id core.Leg, d *description) {
 // settled notes who the client of a leg that we offered to is.
 func (r *room) settled(l *leg, d *description) {
 	r.mu.Lock()
-	l.client = d
+	l.client = d.identity()
 	unfit := r.learn(l.dir, d)
 	r.mu.Unlock()
 	askFit(unfit)
