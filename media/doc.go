@@ -32,6 +32,13 @@
 // A NACK is answered from the same ring through the outlet's numbering, so there is
 // no copy a subscriber. Whoever joins gets the ring from its last key frame on.
 //
+// # Codecs
+//
+// Nothing is transcoded. A track has the [format] that its publisher was given, and
+// an outlet those that its subscriber negotiated: a packet goes out under the payload
+// type that the subscriber has for its format, or not at all. What a publisher is
+// given follows from what the room's members have in [common].
+//
 // # What a connection costs
 //
 // An idle leg has no goroutine, no timer and no DTLS: the gateway never probes

@@ -43,5 +43,5 @@ func h264Keyframe(b []byte) bool {
 // its first macroblock, coded so that 0 is one bit that is set (ITU-T H.264 section
 // 7.3.3): a picture may have several slices.
 func beginsIDR(nal byte, unit []byte) bool {
-	return nal == nalSPS || nal == nalIDR && len(unit) > 0 && unit[0]&0x80 != 0
+	return len(unit) > 0 && (nal == nalSPS || nal == nalIDR && unit[0]&0x80 != 0)
 }

@@ -9,6 +9,7 @@ func TestH264Keyframe(t *testing.T) {
 	}{
 		"empty":                        {nil, false},
 		"SPS":                          {[]byte{0x67, 0x42}, true},
+		"SPS, cut":                     {[]byte{0x67}, false},
 		"PPS":                          {[]byte{0x68, 0xce}, false},
 		"SEI":                          {[]byte{0x06, 0x05}, false},
 		"IDR":                          {[]byte{0x65, 0x88}, true},
