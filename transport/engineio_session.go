@@ -77,6 +77,7 @@ type engineSession struct {
 	probed    bool          // it works: polls are to end
 	socket    *engineSocket // carries all packets from now on
 	bye       []byte        // the last packet for polls; the session has ended
+	cause     error         // for which it has
 	changed   chan struct{} // closed, and made anew, when any of this changes
 }
 
@@ -132,6 +133,7 @@ func (s *engineSession) hello() []byte {
 // end ends the session, once, and returns when nothing of it runs any more.
 func (s *engineSession) end(cause error) {
 	s.mu.Lock()
+	s.cause = cause
 	if s.bye = closePacket; errors.Is(cause, ErrLeft) {
 		s.bye = noopPacket
 	}
@@ -217,7 +219,7 @@ func (s *engineSession) tell(packet []byte) error {
 func (s *engineSession) send(ctx context.Context, packet []byte) error {
 	for {
 		s.mu.Lock()
-		socket, changed, ended := s.socket, s.changed, s.bye != nil
+		socket, changed, ended, cause := s.socket, s.changed, s.bye != nil, s.cause
 		room := len(s.queue) == 0 || len(s.queue) < queuedPackets && s.queued+len(packet) <= queuedBytes
 		if socket == nil && !ended && room {
 			s.queue = append(s.queue, packet)
@@ -229,7 +231,7 @@ func (s *engineSession) send(ctx context.Context, packet []byte) error {
 		s.mu.Unlock()
 		switch {
 		case ended:
-			return ErrLost
+			return cause // whoever has left is not lost
 		case socket != nil:
 			return socket.send(ctx, packet)
 		}

@@ -131,7 +131,7 @@ func beCrowd(ctx context.Context, input io.Reader) error {
 	var all []*member
 	var joins sync.WaitGroup
 	for _, one := range c.Members {
-		m := st.member(one.Index, one.Name, crowdDialect(one.Dialect, c.Key))
+		m := st.member(one.Index, one.Name, crowdDialect(one.Dialect, c.Key, waiting))
 		m.room, m.sends = c.Room, true
 		all = append(all, m)
 		joins.Go(func() { _ = m.join(ctx, dialLimit) })
@@ -144,13 +144,16 @@ func beCrowd(ctx context.Context, input io.Reader) error {
 	return nil
 }
 
+// dialectOf has every other speak the one dialect or the other.
+func dialectOf(i int) string { return []string{"id", "eventop"}[i%2] }
+
 // crowdDialect opens lines that show what a trial's gateway wants to see.
-func crowdDialect(name, key string) dialect {
+func crowdDialect(name, key string, e entry) dialect {
 	if name == "eventop" {
 		return func(ctx context.Context, web *http.Client, gateway *url.URL, user string) (line, error) {
 			l, err := dialEventop(ctx, web, gateway, user)
 			if op, ok := l.(*eventopLine); ok {
-				op.tenant, op.key = trialTenant, key
+				op.tenant, op.key, op.entry = trialTenant, key, e
 			}
 			return l, err
 		}

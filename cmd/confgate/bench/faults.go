@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
+	"time"
 )
 
 // ordeal is a fault that a gateway is put through, with figures.
@@ -59,4 +60,18 @@ func (o *ordeal) run(ctx context.Context) (_ result, err error) {
 	}
 	rep.judge()
 	return rep, err
+}
+
+// awaitEmpty waits until the gateway knows of nobody any more, or for too long, and looks
+// at it then.
+func (o *ordeal) awaitEmpty(ctx context.Context) (sight, error) {
+	for deadline := time.Now().Add(settleFor); ; {
+		seen, err := o.subject.server().look(ctx)
+		if err != nil || seen.gauges["confgate_people"]+seen.gauges["confgate_members"] == 0 || time.Now().After(deadline) {
+			return seen, err
+		}
+		if err := pause(ctx, drainStep); err != nil {
+			return seen, err
+		}
+	}
 }

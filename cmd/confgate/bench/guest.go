@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -245,13 +244,9 @@ func (g *guest) isDisplaced(ctx context.Context, m *member, _ *eyes) {
 	again := *g
 	again.road = newRoad(address(g.rng))
 	defer again.road.close()
-	name := 0
-	if _, err := fmt.Sscan(m.user, &name); err != nil {
-		return
-	}
 	line := g.wires
 	line.entry = displacing
-	second, e := g.sameName(g.stage(again.road.web, newBoard()), line, name, m.index)
+	second, e := g.sameName(g.stage(again.road.web, newBoard()), line, m.user, m.index)
 	defer again.end(ctx, second)
 	if !again.enter(ctx, second, e) {
 		return

@@ -85,12 +85,11 @@ func (m *meeting) whoIs(users []string) (all []string) {
 // newcomer makes a member under a name that nobody has had.
 func (m *meeting) newcomer(st *stage, lines wires) (*member, *eyes) {
 	index := m.come.Add(1)
-	return m.sameName(st, lines, m.first+int(index), uint16(index))
+	return m.sameName(st, lines, strconv.Itoa(m.first+int(index)), uint16(index))
 }
 
 // sameName makes a member of a name; its line is that of wires.
-func (m *meeting) sameName(st *stage, lines wires, name int, index uint16) (*member, *eyes) {
-	user := strconv.Itoa(name)
+func (m *meeting) sameName(st *stage, lines wires, user string, index uint16) (*member, *eyes) {
 	e := &eyes{roll: newRoll(user, m.room, m.tag, m.people, &m.account, m.violated)}
 	one := &member{
 		stage: st, index: index, user: user, room: m.room, sends: lines.sends, babbles: lines.babbles, about: lines.about,
@@ -155,6 +154,15 @@ func (d detour) read(ctx context.Context) ([]byte, error) {
 
 // run holds the meeting until ctx ends or guests have come for a while.
 func (m *meeting) run(ctx context.Context, guests time.Duration) error {
+	return m.hold(ctx, func(ctx context.Context) {
+		here, leave := context.WithTimeout(ctx, guests)
+		defer leave()
+		m.receive(here)
+	})
+}
+
+// hold seats the observers, has guests come and go, and judges what the observers saw.
+func (m *meeting) hold(ctx context.Context, receive func(context.Context)) error {
 	defer func() {
 		bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveFor)
 		defer cancel()
@@ -170,13 +178,14 @@ func (m *meeting) run(ctx context.Context, guests time.Duration) error {
 		o.from = len(o.eyes.told(0))
 	}
 	m.window.from.Store(m.clock.now())
-	here, leave := context.WithTimeout(ctx, guests)
-	defer leave()
+	talking, hush := context.WithCancel(ctx)
+	defer hush()
 	var busy sync.WaitGroup
 	for _, o := range m.observers {
-		busy.Go(func() { o.talk(here, m.tag) })
+		busy.Go(func() { o.talk(talking, m.tag) })
 	}
-	m.receive(here)
+	receive(ctx)
+	hush()
 	busy.Wait()
 	m.window.to.Store(m.clock.now())
 	m.end(context.WithoutCancel(ctx))

@@ -18,7 +18,7 @@ type sitter struct {
 	user, room string
 	dial       dialect
 	clock      clock
-	trips      *trips                     // of its pokes
+	took       atomic.Pointer[trips]      // of its pokes; nil: nobody wants to know
 	told       func(n notice, by *sitter) // of what it is told once it is in; may be nil
 	line       line                       // set by sit
 	listening  sync.WaitGroup             // to it
@@ -70,14 +70,18 @@ func (s *sitter) enter(ctx context.Context, l line) error {
 func (s *sitter) listen(ctx context.Context, l line) {
 	for {
 		n, err := l.next(ctx)
+		if errors.Is(err, errUnknownMessage) {
+			continue // a chat, or its reply
+		}
 		if err != nil {
 			l.hangUp()
 			return
 		}
 		if _, ok := n.(echoed); ok {
 			s.answered.Add(1)
-			if took, ok := s.echoes.came(s.clock.now()); ok && s.trips != nil {
-				s.trips.add(took)
+			took, ok := s.echoes.came(s.clock.now())
+			if to := s.took.Load(); ok && to != nil {
+				to.add(took)
 			}
 		}
 		if s.told != nil {
@@ -119,7 +123,7 @@ func newHall(s *subject, n, perRoom int) *hall {
 	for i := range n {
 		h.crowd = append(h.crowd, &sitter{
 			user: strconv.Itoa(first + i), room: fmt.Sprintf("%s-%d", room, i/perRoom), clock: h.clock,
-			dial: crowdDialect([]string{"id", "eventop"}[i%2], s.key()),
+			dial: crowdDialect(dialectOf(i), s.key(), waiting),
 		})
 	}
 	return h

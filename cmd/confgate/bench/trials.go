@@ -30,6 +30,10 @@ var trials = []struct {
 }{
 	{"soak", "people come and go while lines break, for a long time; then nothing must be left", parseSoak, newSoak},
 	{"herd", "the gateway is killed and started again, and everybody comes back at once", parseHerd, faulty("herd", playHerd)},
+	{"slow", "a tenth of all stop reading", parseSlow, faulty("slow", playSlow)},
+	{"drain", "the gateway is asked to stop while people are in calls", parseDrain, faulty("drain", playDrain, "--drain", "45s")},
+	{"takeover", "two come under one name at the same moment", parseTakeover, faulty("takeover", playTakeover)},
+	{"cut", "lines are cut, and people come back in time", parseCut, faulty("cut", playCut, "--id-grace", "30s", "--eventop-grace", "30s")},
 }
 
 // Trials puts a gateway, that programs starts, through the trial that args begins with,
