@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
@@ -12,7 +13,7 @@ import (
 // nobody who has left is taken for one who was lost, and may come back.
 func TestNewsForWhoLeaves(t *testing.T) {
 	for _, cause := range []error{ErrLeft, ErrLost, ErrSilent} {
-		s := newEngineSession(&engine{edge: new(Edge), sessions: make(map[string]*engineSession)}, httptest.NewRequest("GET", "/", nil), eio4)
+		s := newEngineSession(&engine{edge: new(Edge), sessions: make(map[string]*engineSession)}, httptest.NewRequest(http.MethodGet, "/", nil), eio4)
 		s.alarm = time.NewTimer(time.Hour)
 		last := &lastWords{session: s}
 		s.talker = last

@@ -246,7 +246,7 @@ func (r *call) giveUpOn(err error) error {
 
 // join lets one member in, as far as its line; a failure is on the board.
 func (r *call) join(ctx context.Context, m *member) error {
-	err := m.join(ctx, dialLimit)
+	err := m.join(ctx)
 	if err != nil && ctx.Err() == nil {
 		r.stage.board.fault("member %d: %v", m.index, err)
 	}

@@ -200,7 +200,7 @@ func (c *churn) visit(ctx context.Context, m *member, p *party) {
 		defer cancel()
 		m.leave(bye)
 	}()
-	err := m.join(ctx, dialLimit)
+	err := m.join(ctx)
 	if err == nil {
 		err = m.awaitSight(ctx)
 	}

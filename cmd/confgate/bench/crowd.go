@@ -134,7 +134,7 @@ func beCrowd(ctx context.Context, input io.Reader) error {
 		m := st.member(one.Index, one.Name, crowdDialect(one.Dialect, c.Key, waiting))
 		m.room, m.sends = c.Room, true
 		all = append(all, m)
-		joins.Go(func() { _ = m.join(ctx, dialLimit) })
+		joins.Go(func() { _ = m.join(ctx) })
 	}
 	joins.Wait()
 	_, _ = io.Copy(io.Discard, lines)

@@ -176,7 +176,7 @@ func (c *cut) comeBack(ctx context.Context, g *guest, as *member) (*member, *eye
 		g.road = newRoad(address(g.rng))
 		b := newBoard()
 		again, seen := g.sameName(g.stage(g.road.web, b), g.wires, as.user, as.index)
-		err := again.join(context.WithoutCancel(ctx), dialLimit)
+		err := again.join(context.WithoutCancel(ctx))
 		if err == nil {
 			err = b.await(within, func(p progress) bool { return p.joined+p.gone > 0 })
 		}

@@ -135,7 +135,7 @@ func (g *guest) come(ctx context.Context) {
 func (g *guest) enter(ctx context.Context, m *member, e *eyes) bool {
 	g.remember(m)
 	joining := context.WithoutCancel(ctx)
-	if err := m.join(joining, dialLimit); err != nil {
+	if err := m.join(joining); err != nil {
 		g.violated("guest %s (%s): %v", m.user, g.way.name, err)
 		return false
 	}

@@ -49,10 +49,10 @@ type member struct {
 	down map[string]*subscription // guarded by mu; by sender
 }
 
-// join asks to be let in, over a line that must be up within limit. What follows from
-// it is seen on the board.
-func (m *member) join(ctx context.Context, limit time.Duration) error {
-	dialing, cancel := context.WithTimeout(ctx, limit)
+// join asks to be let in, over a line that must be up within dialLimit. What follows
+// from it is seen on the board.
+func (m *member) join(ctx context.Context) error {
+	dialing, cancel := context.WithTimeout(ctx, dialLimit)
 	defer cancel()
 	line, err := m.dial(dialing, m.web, m.gateway, m.user)
 	if err != nil {

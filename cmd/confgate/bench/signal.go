@@ -143,7 +143,7 @@ func (g *signal) seat(ctx context.Context) error {
 		}
 		joins.Go(func() {
 			defer func() { <-turns }()
-			if err := m.join(ctx, dialLimit); err != nil && ctx.Err() == nil {
+			if err := m.join(ctx); err != nil && ctx.Err() == nil {
 				g.stage.board.fault("member %d: %v", m.index, err)
 				g.stage.board.note(func(p *progress, _ *timings) { p.gone++ })
 			}

@@ -85,7 +85,10 @@ func playSlow(ctx context.Context, o *ordeal, rep *faultReport) error {
 	o.now("waiting for them to be cut off")
 	within, cancel := context.WithTimeout(ctx, slowCutTime)
 	defer cancel()
-	for gone.count() < len(slow) && pause(within, drainStep) == nil {
+	for gone.count() < len(slow) {
+		if pause(within, drainStep) != nil {
+			break
+		}
 	}
 	sum := gone.summary()
 	rep.tell("others' round trip while all read, p99", before.P99, "ms")

@@ -73,7 +73,10 @@ func (p *pair) answering(ctx context.Context) (n int) {
 			s.poke(ctx, s.clock.now())
 		}
 	}
-	for p.answers() == 0 && pause(within, time.Millisecond) == nil {
+	for p.answers() == 0 {
+		if pause(within, time.Millisecond) != nil {
+			break
+		}
 	}
 	_ = pause(ctx, loserWait)
 	return p.answers()
