@@ -73,11 +73,7 @@ func (p *pair) answering(ctx context.Context) (n int) {
 			s.poke(ctx, s.clock.now())
 		}
 	}
-	for p.answers() == 0 {
-		if pause(within, time.Millisecond) != nil {
-			break
-		}
-	}
+	until(within, func() bool { return p.answers() > 0 })
 	_ = pause(ctx, loserWait)
 	return p.answers()
 }

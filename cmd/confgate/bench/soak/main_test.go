@@ -34,7 +34,7 @@ func TestSoak(t *testing.T) {
 	t.Setenv(posing, "yes")
 	gateway := build(t)
 	var out, errs bytes.Buffer
-	args := []string{gateway, "soak", "--duration", "3s", "--rooms", "2", "--guests", "4", "--seed", "5", "--json"}
+	args := []string{gateway, "soak", "--duration", "2s", "--rooms", "2", "--guests", "4", "--seed", "5", "--json"}
 	code := run(t.Context(), slices.Concat(args, corpora), &out, &errs)
 	var rep struct {
 		Pass     bool   `json:"pass"`
