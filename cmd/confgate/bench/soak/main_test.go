@@ -50,6 +50,32 @@ func TestSoak(t *testing.T) {
 	}
 }
 
+// TestFaults is a little of those trials that need no half minute for the gateway to
+// miss a client.
+func TestFaults(t *testing.T) {
+	gateway := build(t)
+	for _, args := range []string{
+		"herd --members 20 --within 100ms --json",
+		"drain --members 10 --duration 200ms --json",
+		"takeover --members 8 --json",
+	} {
+		t.Run(args, func(t *testing.T) {
+			var out, errs bytes.Buffer
+			code := run(t.Context(), slices.Concat([]string{gateway}, strings.Fields(args)), &out, &errs)
+			var rep struct {
+				Pass    bool
+				Figures []struct{ Name string }
+			}
+			if err := json.Unmarshal(out.Bytes(), &rep); err != nil {
+				t.Fatal(err, errs.String())
+			}
+			if code != 0 || !rep.Pass || len(rep.Figures) < 4 {
+				t.Errorf("exit code %d\n%s%s", code, out.Bytes(), errs.Bytes())
+			}
+		})
+	}
+}
+
 // build builds the gateway.
 func build(t *testing.T) string {
 	t.Helper()
