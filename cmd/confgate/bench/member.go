@@ -49,8 +49,8 @@ type member struct {
 	down map[string]*subscription // guarded by mu; by sender
 }
 
-// join asks to be let in, over a line that must be up within dialLimit. What follows
-// from it is seen on the board.
+// join asks to be let in, over a line that must be up soon. What follows from it is
+// seen on the board.
 func (m *member) join(ctx context.Context) error {
 	dialing, cancel := context.WithTimeout(ctx, dialLimit)
 	defer cancel()

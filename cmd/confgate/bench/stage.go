@@ -91,3 +91,15 @@ func pause(ctx context.Context, d time.Duration) error {
 		return context.Cause(ctx)
 	}
 }
+
+// untilStep is the time between looks, of until.
+const untilStep = 5 * time.Millisecond
+
+// until waits until done, or until ctx ends.
+func until(ctx context.Context, done func() bool) {
+	for !done() {
+		if pause(ctx, untilStep) != nil {
+			return
+		}
+	}
+}

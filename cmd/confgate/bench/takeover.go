@@ -15,6 +15,7 @@ const (
 	pairsAtOnce = 16
 	loserWait   = 250 * time.Millisecond // for an answer that must not come
 	racerLimit  = 10 * time.Second
+	lateLimit   = 2 * time.Second // for the other one
 )
 
 // playTakeover has pairs of connections claim one name at the same moment. One of them
@@ -50,17 +51,24 @@ func playTakeover(ctx context.Context, o *ordeal, rep *faultReport) error {
 // pair is two connections that claim one name.
 type pair [2]*sitter
 
-// race lets both in, or one of them.
+// race lets both in, or one of them. In `id`, who is too late is not told so.
 func (p *pair) race(ctx context.Context, h *hall) {
+	within, over := context.WithTimeout(ctx, racerLimit)
+	defer over()
+	first := make(chan struct{}, len(p))
 	var both sync.WaitGroup
 	start := make(chan struct{})
 	for _, s := range p {
 		both.Go(func() {
 			<-start
-			_ = s.sit(ctx, h.web, h.subject.gateway(), racerLimit) // who is too late may be told so
+			_ = s.sit(within, h.web, h.subject.gateway(), racerLimit) // who is too late may be told so
+			first <- struct{}{}
 		})
 	}
 	close(start)
+	<-first
+	late := time.AfterFunc(lateLimit, over)
+	defer late.Stop()
 	both.Wait()
 }
 
@@ -73,11 +81,7 @@ func (p *pair) answering(ctx context.Context) (n int) {
 			s.poke(ctx, s.clock.now())
 		}
 	}
-	for p.answers() == 0 {
-		if pause(within, time.Millisecond) != nil {
-			break
-		}
-	}
+	until(within, func() bool { return p.answers() > 0 })
 	_ = pause(ctx, loserWait)
 	return p.answers()
 }

@@ -34,7 +34,7 @@ func TestSoak(t *testing.T) {
 	t.Setenv(posing, "yes")
 	gateway := build(t)
 	var out, errs bytes.Buffer
-	args := []string{gateway, "soak", "--duration", "3s", "--rooms", "2", "--guests", "4", "--seed", "5", "--json"}
+	args := []string{gateway, "soak", "--duration", "2s", "--rooms", "2", "--guests", "4", "--seed", "5", "--json"}
 	code := run(t.Context(), slices.Concat(args, corpora), &out, &errs)
 	var rep struct {
 		Pass     bool   `json:"pass"`
@@ -47,6 +47,32 @@ func TestSoak(t *testing.T) {
 	}
 	if code != 0 || !rep.Pass || rep.Joins == 0 || rep.Heard == 0 || rep.Expected == 0 {
 		t.Errorf("exit code %d\n%s%s", code, out.Bytes(), errs.Bytes())
+	}
+}
+
+// TestFaults is a little of those trials that need no half minute for the gateway to
+// miss a client.
+func TestFaults(t *testing.T) {
+	gateway := build(t)
+	for _, args := range []string{
+		"herd --members 20 --within 100ms --json",
+		"drain --members 10 --duration 200ms --json",
+		"takeover --members 8 --json",
+	} {
+		t.Run(args, func(t *testing.T) {
+			var out, errs bytes.Buffer
+			code := run(t.Context(), slices.Concat([]string{gateway}, strings.Fields(args)), &out, &errs)
+			var rep struct {
+				Pass    bool
+				Figures []struct{ Name string }
+			}
+			if err := json.Unmarshal(out.Bytes(), &rep); err != nil {
+				t.Fatal(err, errs.String())
+			}
+			if code != 0 || !rep.Pass || len(rep.Figures) < 4 {
+				t.Errorf("exit code %d\n%s%s", code, out.Bytes(), errs.Bytes())
+			}
+		})
 	}
 }
 
