@@ -114,7 +114,7 @@ func (s *server) run(ctx context.Context) error {
 	}
 	err = errors.Join(err, s.close())
 	for _, server := range servers {
-		err = errors.Join(err, server.Close())
+		_ = server.Close() // says no more than that its listener is closed already
 	}
 	return err
 }
