@@ -110,7 +110,7 @@ func (c *cut) meet(ctx context.Context, m *meeting) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return len(m.observers[0].eyes.told(m.observers[0].from)), nil
+	return len(m.told), nil
 }
 
 // together is a party that comes and goes as one.

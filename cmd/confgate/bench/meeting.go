@@ -27,7 +27,8 @@ type meeting struct {
 	observers []*observer
 	clock     clock
 	window    *window
-	board     *board // of those whose lines are sound
+	board     *board   // of those whose lines are sound
+	told      []string // to the observers, of guests; set by end
 
 	mu    sync.Mutex
 	names []*member // guarded by mu: all who may be met
@@ -278,7 +279,8 @@ func (m *meeting) end(ctx context.Context) {
 			m.violated("observers of room %s saw different things: %v and %v", m.room, a, b)
 		}
 	}
-	for _, step := range first.eyes.told(first.from) {
+	m.told = first.eyes.told(first.from)
+	for _, step := range m.told {
 		if strings.HasPrefix(step, "-") {
 			m.counts.departures.Add(1)
 		}
