@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -88,6 +89,9 @@ func (k *link) known(d *description) {
 
 // dtls takes a packet of the client's.
 func (k *link) dtls(b []byte) {
+	if hasPlainAlert(b) {
+		return
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.closed || k.shake == nil && k.keys.Load() != nil {
@@ -98,6 +102,20 @@ func (k *link) dtls(b []byte) {
 	}
 	_, _ = k.shake.in.Write(b) // what is too much is lost
 	k.begin()
+}
+
+// hasPlainAlert reports whether a packet holds an alert that is not encrypted (RFC
+// 6347 section 4.1). Anybody who knows where the client is could have sent it, and
+// end a handshake with it; a client that has given up is noticed by its silence.
+func hasPlainAlert(b []byte) bool {
+	const alert, header = 21, 13 // type, version, epoch, number, length
+	for len(b) >= header {
+		if b[0] == alert && binary.BigEndian.Uint16(b[3:]) == 0 {
+			return true
+		}
+		b = b[min(header+int(binary.BigEndian.Uint16(b[11:])), len(b)):]
+	}
+	return false
 }
 
 // begin begins the handshake when its time has come: the client is known, and has

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -128,6 +129,39 @@ func TestAddedAttributes(t *testing.T) {
 	}
 }
 
+// TestCheckSentAgain has somebody who reads the line send a client's check from
+// elsewhere, and later again: the route stays, and who has gone is not kept alive.
+func TestCheckSentAgain(t *testing.T) {
+	s := newStage(t, core.MediaOptions{})
+	k := s.idle("ann", "ann").link
+	w := newWorker(s.plane, newBatch(0))
+	first, second := s.over(9), s.over(10)
+	w.now = s.plane.now()
+	for range 3 {
+		check := checkOf(t, k, nominating{})
+		w.take(check, first)
+		for range 2 {
+			w.now = w.now.Add(time.Second)
+			w.take(check, second)
+			w.take(check, first)
+		}
+	}
+	last := checkOf(t, k, nominating{})
+	w.take(last, first)
+	if r := k.route.Load(); *r != first || s.plane.links.at(second) == k {
+		t.Errorf("routed by %v", r.to)
+	}
+	w.now = w.now.Add(absence + time.Second)
+	w.take(last, first)
+	if !k.isGone(w.now) {
+		t.Error("a check that was sent again shows that the client is there")
+	}
+	w.take(checkOf(t, k, nominating{}), second)
+	if r := k.route.Load(); *r != second || k.isGone(w.now) {
+		t.Errorf("a new check does not count: routed by %v", r.to)
+	}
+}
+
 // injector puts packets into the plane as if they came from where a client is.
 type injector struct {
 	w    *worker
@@ -190,6 +224,39 @@ func TestJunk(t *testing.T) {
 	if got := s.plane.Stats().Refused - before; got < 5000-media || got > 5000 {
 		t.Errorf("%d packets are counted", got)
 	}
+}
+
+// TestForgedAlerts ends each flight of a client's handshake with alerts that anybody
+// could have sent from its address: the handshake goes on.
+func TestForgedAlerts(t *testing.T) {
+	s := newStage(t, core.MediaOptions{})
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	forging := &alertingConn{PacketConn: conn}
+	s.camera('a', s.through(forging)).call(s.leg("ann", "ann"))
+	if forging.sent.Load() == 0 {
+		t.Error("nothing was forged")
+	}
+}
+
+// alertingConn sends forged alerts before each packet of DTLS, and in it.
+type alertingConn struct {
+	net.PacketConn
+	sent atomic.Uint64
+}
+
+func (c *alertingConn) WriteTo(b []byte, to net.Addr) (int, error) {
+	if b[0] >= 20 && b[0] < 64 { // RFC 7983 section 7
+		junk := []byte{20, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1}
+		for _, forged := range [][]byte{alert(2, 40, c.sent.Add(1)), alert(1, 0, c.sent.Add(1)), append(junk, alert(2, 80, c.sent.Add(1))...)} {
+			if _, err := c.PacketConn.WriteTo(forged, to); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return c.PacketConn.WriteTo(b, to)
 }
 
 // TestReplay has the network send each packet of the publisher's three times: each
@@ -469,15 +536,17 @@ func TestSlowTCP(t *testing.T) {
 
 // TestTCPStrangers connects over TCP and shows no password: so many may, for so long.
 func TestTCPStrangers(t *testing.T) {
-	dial := func(s *stage) net.Conn {
+	dialFrom := func(s *stage, place byte) net.Conn {
 		t.Helper()
-		conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", portString(s.plane)))
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, place)}}
+		conn, err := d.DialContext(s.ctx, "tcp", net.JoinHostPort("127.0.0.1", portString(s.plane)))
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = conn.Close() })
 		return conn
 	}
+	dial := func(s *stage) net.Conn { return dialFrom(s, 1) }
 	ended := func(conn net.Conn) {
 		t.Helper()
 		if err := conn.SetReadDeadline(time.Now().Add(deadline)); err != nil {
@@ -511,11 +580,18 @@ func TestTCPStrangers(t *testing.T) {
 			}
 		}
 		var all []io.Closer
-		for range maxStrangers {
+		for range maxStrangersAt {
 			all = append(all, dial(s))
 		}
+		until(maxStrangersAt)
+		ended(dial(s)) // while others come in
+		for place := range byte(maxStrangers/maxStrangersAt - 1) {
+			for range maxStrangersAt {
+				all = append(all, dialFrom(s, 2+place))
+			}
+		}
 		until(maxStrangers)
-		ended(dial(s))
+		ended(dialFrom(s, 200))
 		_ = all[0].Close()
 		until(maxStrangers - 1)
 		// Who is known is no stranger, and makes room for another.

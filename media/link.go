@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"hash/maphash"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +24,7 @@ type link struct {
 	route   atomic.Pointer[path] // where to send; nil before the first check
 	checked atomic.Int64         // when the client was last known to be there, Unix ns; 0 before
 	routed  atomic.Int64         // when the route was last checked, Unix ns
+	asked   transactions         // of the checks that counted
 	keys    atomic.Pointer[keys] // nil before DTLS is done
 	agreed  atomic.Bool          // the client has shown that it has them
 
@@ -261,73 +261,4 @@ func (t *links) all(into []*link) []*link {
 		into = append(into, d.link)
 	}
 	return into
-}
-
-// answerCheck answers a connectivity check (RFC 8445 section 7.3) that proves to
-// come from a client of ours, and nothing else: whoever does not know a leg's
-// password gets no byte. m is scratch.
-func (p *Plane) answerCheck(b []byte, from path, m *stun.Message, now time.Time) {
-	m.Raw = append(m.Raw[:0], b...)
-	if m.Decode() != nil || m.Type != stun.BindingRequest {
-		p.stats.strangers.Add(1)
-		return // nothing more is read of it: m may have kept parts of the message before
-	}
-	at := p.asks(m)
-	k := at.link
-	if k == nil && p.farewells.answer(m) {
-		from.send(m.Raw)
-		return
-	}
-	if k == nil {
-		p.stats.strangers.Add(1)
-		return
-	}
-	var err error
-	id, nominated := m.TransactionID, holds(m, stun.AttrUseCandidate)
-	if holds(m, stun.AttrICEControlled) {
-		// We are lite, so it is the client who is controlling.
-		err = m.Build(stun.NewTransactionIDSetter(id), stun.BindingError, stun.CodeRoleConflict, at.integrity, stun.Fingerprint)
-		if err == nil {
-			from.send(m.Raw)
-		}
-		return
-	}
-	mapped := stun.XORMappedAddress{IP: from.to.Addr().WithZone("").AsSlice(), Port: int(from.to.Port())}
-	err = m.Build(stun.NewTransactionIDSetter(id), stun.BindingSuccess, &mapped, at.integrity, stun.Fingerprint)
-	if err != nil {
-		return
-	}
-	from.send(m.Raw)
-	if from.stream != nil {
-		p.streams.met(from.stream)
-	}
-	k.check(from, nominated, now)
-}
-
-// holds reports whether a message has an attribute that its integrity covers; what
-// follows that anybody may have added (RFC 8489 section 14.5).
-func holds(m *stun.Message, t stun.AttrType) bool {
-	for _, a := range m.Attributes {
-		switch a.Type {
-		case t:
-			return true
-		case stun.AttrMessageIntegrity:
-			return false
-		}
-	}
-	return false
-}
-
-// asks finds out what a check is for; that is nothing when it is none that counts.
-func (p *Plane) asks(m *stun.Message) door {
-	name, err := m.Get(stun.AttrUsername)
-	if err != nil {
-		return door{}
-	}
-	local, _, _ := strings.Cut(string(name), ":")
-	at := p.links.named(local)
-	if at.link == nil || at.integrity.Check(m) != nil || m.Contains(stun.AttrFingerprint) && stun.Fingerprint.Check(m) != nil {
-		return door{}
-	}
-	return at
 }

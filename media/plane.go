@@ -41,7 +41,7 @@ type Plane struct {
 	candidates []string // lines of our candidates
 	links      *links
 	farewells  farewells
-	streams    streams
+	streams    *streams
 	readers    sync.WaitGroup // of the port, and the one that ticks
 	born       time.Time
 	done       chan struct{}
@@ -78,10 +78,9 @@ func New(c Config) (*Plane, error) {
 	}
 	p := &Plane{
 		log: c.Log, loggers: logs{c.Log}, patience: c.Patience, identity: who, port: port,
-		candidates: candidateLines(c.IPs, port.number, c.TCP), links: newLinks(), born: time.Now(), done: make(chan struct{}),
+		candidates: candidateLines(c.IPs, port.number, c.TCP), links: newLinks(), born: time.Now(), done: make(chan struct{}), streams: newStreams(),
 		rooms: make(map[*room]struct{}), receptions: make(map[*reception]struct{}),
 	}
-	p.streams.all = make(map[*stream]struct{})
 	p.listen()
 	return p, nil
 }

@@ -14,17 +14,19 @@ import (
 
 // Bounds of ICE-TCP (RFC 6544).
 const (
-	maxStreams    = 4096
-	maxStrangers  = 128             // of which no check has been answered yet
-	strangerTime  = 5 * time.Second // they have for that
-	streamIdle    = 30 * time.Second
-	streamBacklog = 512 // packets that wait to be written; a slow client loses more
+	maxStreams     = 4096
+	maxStrangers   = 1024            // of which no check has been answered yet
+	maxStrangersAt = 256             // of them, of one address: a class behind one NAT
+	strangerTime   = 5 * time.Second // they have for that
+	streamIdle     = 30 * time.Second
+	streamBacklog  = 512 // packets that wait to be written; a slow client loses more
 )
 
 // stream is a TCP connection of a client, which carries packets framed by their
 // length (RFC 4571).
 type stream struct {
 	conn   *net.TCPConn
+	place  netip.Addr  // where it comes from, for what one place may have
 	known  atomic.Bool // a check that came over it was answered
 	out    chan []byte
 	closed chan struct{}
@@ -66,30 +68,51 @@ func (s *stream) write() {
 
 // streams are the TCP connections that are open.
 type streams struct {
-	mu        sync.Mutex
+	mu        sync.Mutex // guards all below
 	closed    bool
 	all       map[*stream]struct{}
 	strangers int
+	places    map[netip.Addr]int // of the strangers
+}
+
+// place is what counts as one address: a /64 of IPv6 is one.
+func place(a netip.Addr) netip.Addr {
+	const site = 64
+	if a = a.Unmap().WithZone(""); a.Is6() {
+		if p, err := a.Prefix(site); err == nil {
+			return p.Addr()
+		}
+	}
+	return a
+}
+
+func newStreams() *streams {
+	return &streams{all: make(map[*stream]struct{}), places: make(map[netip.Addr]int)}
 }
 
 // admit takes a new stream, unless there are too many.
 func (t *streams) admit(s *stream) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.closed || len(t.all) >= maxStreams || t.strangers >= maxStrangers {
+	if t.closed || len(t.all) >= maxStreams || t.strangers >= maxStrangers || t.places[s.place] >= maxStrangersAt {
 		return false
 	}
 	t.all[s] = struct{}{}
 	t.strangers++
+	t.places[s.place]++
 	return true
 }
 
 // met notes that a stream's client is known.
 func (t *streams) met(s *stream) {
-	if s.known.CompareAndSwap(false, true) {
-		t.mu.Lock()
-		t.strangers--
-		t.mu.Unlock()
+	if !s.known.CompareAndSwap(false, true) {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.strangers--
+	if t.places[s.place]--; t.places[s.place] == 0 {
+		delete(t.places, s.place)
 	}
 }
 
@@ -139,25 +162,27 @@ func (p *Plane) accept(l acceptor, h *host) {
 			}
 			continue // for want of file descriptors, say; that passes
 		}
-		s := &stream{conn: conn, out: make(chan []byte, streamBacklog), closed: make(chan struct{})}
+		remote, ok := conn.RemoteAddr().(*net.TCPAddr)
+		if !ok {
+			_ = conn.Close()
+			continue
+		}
+		at := remote.AddrPort()
+		s := &stream{conn: conn, place: place(at.Addr()), out: make(chan []byte, streamBacklog), closed: make(chan struct{})}
 		if !p.streams.admit(s) {
 			_ = conn.Close()
 			continue
 		}
-		p.readers.Go(func() { p.readStream(s, h) })
+		from := path{host: h, stream: s, to: netip.AddrPortFrom(at.Addr().Unmap(), at.Port())}
+		p.readers.Go(func() { p.readStream(s, from) })
 		p.readers.Go(s.write)
 	}
 }
 
 // readStream takes a client's packets until the connection ends.
-func (p *Plane) readStream(s *stream, h *host) {
+func (p *Plane) readStream(s *stream, from path) {
 	defer p.streams.remove(s)
 	defer s.close()
-	remote, ok := s.conn.RemoteAddr().(*net.TCPAddr)
-	if !ok {
-		return
-	}
-	at := path{host: h, stream: s, to: netip.AddrPortFrom(remote.AddrPort().Addr().Unmap(), remote.AddrPort().Port())}
 	r := bufio.NewReaderSize(s.conn, 2*maxPacket)
 	w := newWorker(p, nil)
 	buffer := make([]byte, maxPacket)
@@ -178,7 +203,7 @@ func (p *Plane) readStream(s *stream, h *host) {
 		if w.batch == nil {
 			w.batch = p.batch()
 		}
-		w.take(buffer[:n], at)
+		w.take(buffer[:n], from)
 		if !holdsFrame(r) {
 			w.flush()
 			p.batches.Put(w.batch)
