@@ -2,6 +2,8 @@ module confgate
 
 go 1.26.0
 
+toolchain go1.26.11 // at least 1.26.9, for what it mends in net/http and crypto/tls (GO-2026-6603 to 6617)
+
 require (
 	github.com/coder/websocket v1.8.15
 	github.com/go-chi/chi/v5 v5.5.0

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -261,7 +262,7 @@ func (g *gateway) greet() {
 	g.log.Info("serving",
 		"clients", "http://"+g.clients.at.Addr().String()+"/", "admin", "http://"+g.admin.at.Addr().String()+"/",
 		"media_port", g.plane.Port(), "media_ips", g.config.mediaIPs, "turn", g.issuer.URLs,
-		"version", b.version, "revision", b.revision)
+		"version", b.version, "revision", b.revision, "go", runtime.Version())
 }
 
 // calls is what of a hub a drain needs.

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -61,6 +62,26 @@ func TestVersions(t *testing.T) {
 			t.Errorf("%s %s is used: %s", a.module, version, a.why)
 		}
 	}
+}
+
+// TestToolchain holds the release of Go that go.mod asks for. Where go may fetch it
+// (GOTOOLCHAIN=auto, as go comes), nothing older builds.
+func TestToolchain(t *testing.T) {
+	const least, why = "v1.26.9", "HTTP/2 without bounds, Range and MIME headers without limit (GO-2026-6603 to 6617)"
+	text, err := os.ReadFile("../../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if version, ok := strings.CutPrefix(line, "toolchain go"); ok {
+			version, _, _ = strings.Cut(version, " ")
+			if compareVersions(t, "v"+strings.TrimSpace(version), least) < 0 {
+				t.Errorf("Go %s is older than %s: %s", version, least, why)
+			}
+			return
+		}
+	}
+	t.Error("go.mod asks for no release of Go")
 }
 
 func TestCompareVersions(t *testing.T) {
