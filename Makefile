@@ -54,7 +54,7 @@ soak:         ## half an hour of churn and faults, then an audit; SOAK=time of a
 
 faults:       ## one fault after the other, with its figures
 	go build -o bin/ ./cmd/confgate ./cmd/confgate/bench/soak
-	for fault in herd slow drain takeover cut; do bin/soak bin/confgate $$fault; done
+	for fault in herd slow drain takeover turnover cut; do bin/soak bin/confgate $$fault; done
 
 bench:        ## confgate against the baseline, PAIRS times in turn (3): docs/performance.md
 	go build -o bin/ ./cmd/confgate ./cmd/confgate/bench/baseline ./cmd/confgate/bench/compare

@@ -108,7 +108,8 @@ func (s *soak) soak(ctx context.Context, rep *soakReport) error {
 	if err := s.churn(ctx, s.trial.seed, min(warmUp, s.trial.duration)); err != nil {
 		return err
 	}
-	before, err := s.rest(ctx, nil)
+	s.web.CloseIdleConnections()
+	before, err := s.subject.rest(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -118,7 +119,8 @@ func (s *soak) soak(ctx context.Context, rep *soakReport) error {
 		return err
 	}
 	rep.Seconds = round(time.Since(from).Seconds(), 1)
-	if rep.After, err = s.rest(ctx, before); err != nil {
+	s.web.CloseIdleConnections()
+	if rep.After, err = s.subject.rest(ctx, before); err != nil {
 		return err
 	}
 	rep.Exit, err = s.subject.stop(syscall.SIGTERM)
@@ -229,24 +231,6 @@ func (s *soak) comesBy(ctx context.Context, rng *rand.Rand) {
 	}
 	if rng.IntN(2) == 0 {
 		r.reset()
-	}
-}
-
-// rest waits until the gateway has nothing more to do, and is as it was before, if that
-// is known; and looks at it.
-func (s *soak) rest(ctx context.Context, was *calm) (*calm, error) {
-	s.web.CloseIdleConnections()
-	for deadline := time.Now().Add(auditLimit); ; {
-		now, err := s.look(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if now.isEmpty() && (was == nil || len(now.leftover(was)) == 0) || time.Now().After(deadline) {
-			return now, nil
-		}
-		if err := pause(ctx, time.Second); err != nil {
-			return nil, err
-		}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"time"
 )
 
 // calm is what a gateway has while nobody is there.
@@ -24,12 +25,12 @@ type calm struct {
 }
 
 // look has the gateway collect its garbage, and looks at what is left.
-func (s *soak) look(ctx context.Context) (*calm, error) {
-	seen, err := s.subject.server().rest(ctx)
+func (s *subject) look(ctx context.Context) (*calm, error) {
+	seen, err := s.server().rest(ctx)
 	if err != nil {
 		return nil, err
 	}
-	open, err := os.ReadDir(filepath.Join(procRoot, strconv.Itoa(s.subject.process.PID()), "fd"))
+	open, err := os.ReadDir(filepath.Join(procRoot, strconv.Itoa(s.process.PID()), "fd"))
 	if err != nil {
 		return nil, err
 	}
@@ -49,6 +50,23 @@ func (s *soak) look(ctx context.Context) (*calm, error) {
 		}
 	}
 	return c, nil
+}
+
+// rest waits until the gateway has nothing more to do, and is as it was before, if that
+// is known; and looks at it.
+func (s *subject) rest(ctx context.Context, was *calm) (*calm, error) {
+	for deadline := time.Now().Add(auditLimit); ; {
+		now, err := s.look(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if now.isEmpty() && (was == nil || len(now.leftover(was)) == 0) || time.Now().After(deadline) {
+			return now, nil
+		}
+		if err := pause(ctx, time.Second); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // inhabited are the gauges that are 0 where nobody is.

@@ -33,6 +33,7 @@ var trials = []struct {
 	{"slow", "a tenth of all stop reading", parseSlow, faulty("slow", playSlow)},
 	{"drain", "the gateway is asked to stop while people are in calls", parseDrain, faulty("drain", playDrain, "--drain", "45s")},
 	{"takeover", "two come under one name at the same moment", parseTakeover, faulty("takeover", playTakeover)},
+	{"turnover", "a hundred thousand come and go, and nothing must be left of them", parseTurnover, faulty("turnover", playTurnover)},
 	{"cut", "lines are cut, and people come back in time", parseCut, faulty("cut", playCut, "--id-grace", "30s", "--eventop-grace", "30s")},
 }
 
