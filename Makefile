@@ -48,8 +48,8 @@ fuzz:         ## every fuzz target, for FUZZTIME each (10s)
 vuln:         ## what the Go vulnerability database knows of the code that is called; needs a way to it
 	$(tool) govulncheck ./...
 
-soak:         ## half an hour of churn and faults, then an audit; SOAK=time of another length: docs/security.md
-	go build -o bin/ ./cmd/confgate ./cmd/confgate/bench/soak
+soak:         ## half an hour of churn and faults, then an audit; SOAK=time of another length, RACE=1 for data races: docs/security.md
+	go build -o bin/ ./cmd/confgate/bench/soak && go build $${RACE:+-race} -o bin/ ./cmd/confgate
 	bin/soak bin/confgate soak --duration $${SOAK:-30m} $(addprefix --corpus ,$(wildcard protocol/*/testdata/fuzz/FuzzDecode))
 
 faults:       ## one fault after the other, with its figures
