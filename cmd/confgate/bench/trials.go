@@ -18,6 +18,7 @@ type trial struct {
 	rooms    int
 	guests   int
 	members  int
+	visitors int // in all
 	corpora  []string
 	serve    []string // more flags for the gateway
 }
@@ -93,9 +94,10 @@ func parseTrial(name string, declare func(*trialFlags), programs Programs, args 
 }
 
 const (
-	maxTrial  = 24 * time.Hour
-	maxRooms  = 50
-	maxGuests = 15
+	maxTrial    = 24 * time.Hour
+	maxRooms    = 50
+	maxGuests   = 15
+	maxVisitors = 1_000_000
 )
 
 func (t trial) check() error {
@@ -107,5 +109,6 @@ func (t trial) check() error {
 		within("rooms", t.rooms, 0, maxRooms),
 		within("guests", t.guests, 0, maxGuests),
 		within("members", t.members, 0, maxSockets),
+		within("visitors", t.visitors, 0, maxVisitors),
 	)...)
 }

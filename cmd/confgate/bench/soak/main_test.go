@@ -58,7 +58,7 @@ func TestFaults(t *testing.T) {
 		"herd --members 20 --within 100ms --json",
 		"drain --members 10 --duration 200ms --json",
 		"takeover --members 8 --json",
-		"turnover --members 20 --json",
+		"turnover --members 10 --visitors 30 --json",
 	} {
 		t.Run(args, func(t *testing.T) {
 			var out, errs bytes.Buffer
