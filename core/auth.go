@@ -1,6 +1,9 @@
 package core
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Peer is where a client comes from, as the edge saw it.
 type Peer struct {
@@ -28,6 +31,13 @@ type Grant struct {
 	User       UserID
 	MaxUsers   int // of the tenant online at once; 0: no limit
 	ICEServers []ICEServer
+
+	// Until is when what the client showed runs out; zero: never.
+	Until time.Time
+	// Stays asks again, while the client is in a room, whether it may be. An error is
+	// a clear no: who cannot be asked says nothing. It may wait, and be called from
+	// several goroutines. Nil: being let in once is enough.
+	Stays func(context.Context) error
 }
 
 // ICEServer is a STUN or TURN server for clients to use, in the shape of the

@@ -57,6 +57,7 @@ type (
 		Make   *Open        `json:"-"` // make the room so if it is missing
 		Alone  bool         `json:"-"` // leave every other room first
 		Renews bool         `json:"-"` // the client makes an uplink anew when it fails
+		Untold bool         `json:"-"` // it has no word for Kicked, so it is cut off instead when it is put out
 	}
 
 	// Leave goes out of a room; out of all when Room is empty.

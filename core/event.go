@@ -116,7 +116,8 @@ type (
 		Group RoomID
 	}
 
-	// Kicked asks its recipient to leave.
+	// Kicked asks its recipient to leave. When it was the house that put them out, they
+	// have left already, and By is the host, whose guests they were.
 	Kicked struct {
 		Room RoomID
 		By   UserID

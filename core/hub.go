@@ -10,6 +10,7 @@ import (
 	"math/big"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -28,6 +29,12 @@ type HubConfig struct {
 	// 0: 5 minutes.
 	Unused time.Duration
 	Limits Limits
+	// Recheck is the time in which those in rooms are asked for again (Grant.Stays);
+	// 0: never.
+	Recheck time.Duration
+	// Lapse puts people out of rooms when what let them in runs out (Grant.Until);
+	// otherwise calls go on.
+	Lapse bool
 	// NewRoomID thinks of an id for a room that was opened without one; nil: a
 	// random one.
 	NewRoomID func() RoomID
@@ -42,10 +49,12 @@ type Hub struct {
 	capacity int
 	unused   time.Duration
 	limits   Limits
+	recheck  time.Duration
+	lapse    bool
 	newID    func() RoomID
 	running  sync.WaitGroup // the rooms' goroutines
 
-	// Guarded by mu, as are room.holds, room.used and person.rooms.
+	// Guarded by mu, as are room.holds, room.used and person.grant.
 	mu       sync.Mutex
 	draining bool
 	rooms    map[roomKey]*room
@@ -55,6 +64,10 @@ type Hub struct {
 	missed   map[personKey]*misses
 	members  int             // seats taken, in all rooms
 	empty    []chan struct{} // closed when members becomes 0
+
+	rights      map[personKey]map[*room]*right // a right for each seat
+	passing     map[*right]struct{}            // those that are judged again
+	withdrawals uint64                         // expulsions there were
 }
 
 type roomKey struct {
@@ -71,18 +84,20 @@ type personKey struct {
 type person struct {
 	key    personKey
 	out    *Outbox
-	remote string             // the client's address
-	proof  [sha256.Size]byte  // of the credentials that let them in
-	rooms  map[*room]struct{} // where they have a seat
-	grace  time.Duration      // for which seats are kept when the connection is lost
+	remote string            // the client's address
+	proof  [sha256.Size]byte // of the credentials that let them in
+	grant  *Grant            // what they gave last
+	grace  time.Duration     // for which seats are kept when the connection is lost
 	// inherits says that this connection takes over the seats of the one that it
 	// displaces.
 	inherits bool
+	// putOut says that they were put out of a room, so they may think that they are in it.
+	putOut atomic.Bool
 }
 
 func newPerson(g Grant, c Credentials, grace time.Duration, out *Outbox) *person {
 	return &person{
-		key: personKey{g.Tenant, g.User}, out: out, remote: c.Remote, grace: grace, rooms: make(map[*room]struct{}),
+		key: personKey{g.Tenant, g.User}, out: out, remote: c.Remote, grace: grace, grant: lasting(g),
 		proof: sha256.Sum256([]byte(c.Tenant + "\x00" + c.Key + "\x00" + c.Token)),
 	}
 }
@@ -102,8 +117,9 @@ func NewHub(c HubConfig) *Hub {
 	return &Hub{
 		plane: c.Plane, auth: c.Auth, watch: c.Observer, media: c.Media,
 		capacity: c.Capacity, unused: cmp.Or(c.Unused, 5*time.Minute), newID: c.NewRoomID,
-		limits: c.Limits, made: make(map[personKey]int), ofTenant: make(map[TenantID]int), missed: make(map[personKey]*misses),
+		limits: c.Limits, recheck: c.Recheck, lapse: c.Lapse, made: make(map[personKey]int), ofTenant: make(map[TenantID]int), missed: make(map[personKey]*misses),
 		rooms: make(map[roomKey]*room), people: make(map[personKey]*person),
+		rights: make(map[personKey]map[*room]*right), passing: make(map[*right]struct{}),
 	}
 }
 
@@ -174,6 +190,7 @@ func (h *Hub) claim(ctx context.Context, g Grant, p *person, o Online) (*person,
 	old := h.people[p.key]
 	switch {
 	case old != nil && old.out == p.out:
+		old.grant = p.grant
 		h.mu.Unlock()
 		return old, nil
 	case old != nil && !yields(old, p, o):
@@ -187,7 +204,7 @@ func (h *Hub) claim(ctx context.Context, g Grant, p *person, o Online) (*person,
 	h.people[p.key] = p
 	var seats []*room
 	if old != nil {
-		seats = slices.SortedFunc(maps.Keys(old.rooms), func(a, b *room) int { return cmp.Compare(a.id, b.id) })
+		seats = slices.SortedFunc(maps.Keys(h.rights[p.key]), func(a, b *room) int { return cmp.Compare(a.id, b.id) })
 	}
 	h.mu.Unlock()
 	for _, r := range seats {
@@ -246,22 +263,6 @@ func (h *Hub) forget(p *person) {
 	if h.people[p.key] == p {
 		delete(h.people, p.key)
 	}
-}
-
-// Expel cuts off everybody who is online in a tenant, and tells how many they are.
-func (h *Hub) Expel(t TenantID) int {
-	h.mu.Lock()
-	var all []*Outbox
-	for key, p := range h.people {
-		if key.tenant == t {
-			all = append(all, p.out)
-		}
-	}
-	h.mu.Unlock()
-	for _, out := range all {
-		out.Cut(ErrRevoked)
-	}
-	return len(all)
 }
 
 // deliver puts what from says into the outbox of somebody online, of the same tenant.
@@ -462,40 +463,37 @@ func (h *Hub) expire(r *room) {
 
 // seat notes that p has a seat in r, unless p was displaced or the house began to
 // drain meanwhile.
-func (h *Hub) seat(r *room, p *person) error {
+func (h *Hub) seat(r *room, p *person) (*right, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.draining {
-		return Errorf(Draining, "no new members")
+		return nil, Errorf(Draining, "no new members")
 	}
 	if h.people[p.key] != p {
-		return errDisplaced(p)
+		return nil, errDisplaced(p)
 	}
-	p.rooms[r] = struct{}{}
 	r.used = true
 	h.members++
-	return nil
+	return h.entitle(r, p), nil
 }
 
-// reseat notes that p takes over a seat of old, who is the same person. The hold with
-// which p came is let go: the seat has its own.
-func (h *Hub) reseat(r *room, old, p *person) error {
+// reseat notes that p takes over the seat of an older connection of the same person.
+// The hold with which p came is let go: the seat has its own.
+func (h *Hub) reseat(r *room, p *person) (*right, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.people[p.key] != p {
-		return errDisplaced(p)
+		return nil, errDisplaced(p)
 	}
-	delete(old.rooms, r)
-	p.rooms[r] = struct{}{}
 	h.letGo(r)
-	return nil
+	return h.entitle(r, p), nil
 }
 
 // vacate notes that p has no seat in r any more, and lets go of r for it.
 func (h *Hub) vacate(r *room, p *person) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(p.rooms, r)
+	h.disentitle(r, p.key)
 	if h.members--; h.members == 0 {
 		for _, done := range h.empty {
 			close(done)

@@ -388,8 +388,8 @@ func TestExpelCutsOffOneTenant(t *testing.T) {
 		ann.asks(Hello{Cred: Credentials{User: "ann", Tenant: "a"}})
 		ben.asks(Hello{Cred: Credentials{User: "ben", Tenant: "a"}})
 		other.asks(Hello{Cred: Credentials{User: "ann", Tenant: "b"}})
-		if n := h.Expel("a"); n != 2 {
-			t.Errorf("%d cut off, want 2", n)
+		if n := h.Expel(t.Context(), "a"); n != (Expelled{Connections: 2}) {
+			t.Errorf("%+v, want 2 cut off", n)
 		}
 		if !errors.Is(ann.cut, ErrRevoked) || !errors.Is(ben.cut, ErrRevoked) || other.cut != nil {
 			t.Errorf("cut: %v, %v, %v", ann.cut, ben.cut, other.cut)

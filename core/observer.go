@@ -18,6 +18,10 @@ type Observer interface {
 	// join the first packet was on its way to them.
 	FirstPacket(after time.Duration)
 
+	// Expelled is told of somebody who was put out of a room, and why: ErrRevoked,
+	// ErrLapsed, or what Grant.Stays said.
+	Expelled(room RoomID, who Caller, cause error)
+
 	// Panicked is told that a room was ended by a bug.
 	Panicked(room RoomID, reason any, stack []byte)
 }

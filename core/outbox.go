@@ -13,7 +13,7 @@ var (
 	ErrSlow = errors.New("client does not keep up")
 	// ErrDisplaced: the same person has come in through another connection.
 	ErrDisplaced = errors.New("displaced by a newer connection")
-	// ErrRevoked: the client's tenant was taken out of the house.
+	// ErrRevoked: the client, or its tenant, was put out of the house.
 	ErrRevoked = errors.New("access was revoked")
 	// ErrRoomFailed: a bug ended the client's room.
 	ErrRoomFailed = errors.New("room failed")

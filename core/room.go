@@ -52,8 +52,10 @@ type seat struct {
 	Member
 	person *person
 	joined time.Time
+	right  *right
 	media  bool // the first packet is on its way
 	renews bool // the client makes an uplink anew when it fails
+	untold bool // it is cut off when it is put out
 
 	legs       int // connections that are the member's
 	candidates int // that may still be trickled, where there is a limit
@@ -67,7 +69,7 @@ type news struct {
 }
 
 // message is what a room handles: one of a command, news from media, a person who
-// has to go or has lost their connection, the time, or a look.
+// has to go, is put out, or has lost their connection, the time, or a look.
 type message struct {
 	from *person
 	ref  Ref
@@ -75,12 +77,17 @@ type message struct {
 
 	ifMine bool // skip it unless it concerns somebody here
 	quiet  bool // the sender replies to the client
+	member bool // the sender has a seat, as far as it knows
 
 	media MediaEvent
 	evict *person
 	hold  *person // whose connection was lost
 	grace time.Duration
 	look  bool // say what a newcomer would be told
+
+	expel UserID // who is put out
+	right *right // only if their seat still hangs on it; nil: whatever it hangs on
+	cause error  // why
 
 	overdue bool // somebody has been away for too long
 
@@ -94,6 +101,8 @@ type handled struct {
 	result  Result
 	err     error
 	state   RoomState // where it was looked at
+
+	expelled bool // somebody was put out
 }
 
 func newRoom(h *Hub, maker personKey, host UserID, c Open, main *room) *room {
@@ -216,6 +225,11 @@ func (r *room) handle(m message) (done handled) {
 		if s := r.mine(m.hold); s != nil {
 			r.hold(s, m.grace)
 		}
+	case m.expel != "":
+		if s := r.byUser[m.expel]; s != nil && (m.right == nil || m.right == s.right) {
+			r.expel(s, m.cause)
+			done.expelled = true
+		}
 	case m.overdue:
 		r.giveUpAway()
 	case m.look:
@@ -299,6 +313,9 @@ func (r *room) do(m message) (Result, error) {
 	}
 	me := r.mine(m.from)
 	if me == nil {
+		if _, ok := m.cmd.(Leave); ok && m.member && m.from.putOut.Load() { // and goes now
+			return Done{}, nil
+		}
 		return nil, Errorf(NotMember, "not in room %s", r.id)
 	}
 	switch c := m.cmd.(type) {

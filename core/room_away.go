@@ -67,7 +67,8 @@ func (s *seat) isAway() bool { return !s.away.IsZero() }
 // resume gives somebody who comes back their seat. The others are told what has
 // changed about them, and not that they were away.
 func (r *room) resume(s *seat, c Join, p *person) (Result, error) {
-	if err := r.hub.reseat(r, s.person, p); err != nil {
+	right, err := r.hub.reseat(r, p)
+	if err != nil {
 		return nil, err
 	}
 	as := r.hub.limits.profile(c.As)
@@ -75,7 +76,7 @@ func (r *room) resume(s *seat, c Join, p *person) (Result, error) {
 		Name: as.Name != "" && as.Name != s.Name, Video: as.Video != s.Video, Audio: as.Audio != s.Audio,
 	}
 	s.person, s.away, s.joined, s.media, s.candidates = p, time.Time{}, time.Now(), false, r.hub.limits.Candidates
-	s.renews = c.Renews
+	s.right, s.renews, s.untold = right, c.Renews, c.Untold
 	s.Name, s.Device, s.Video, s.Audio = cmp.Or(as.Name, s.Name), cmp.Or(as.Device, s.Device), as.Video, as.Audio
 	r.awaitReturn()
 	// Who joins finds themself last.

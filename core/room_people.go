@@ -21,11 +21,12 @@ func (r *room) join(c Join, p *person) (Result, error) {
 	if r.capacity > 0 && len(r.seats) >= r.capacity {
 		return nil, Errorf(RoomFull, "room %s is full", r.id)
 	}
-	if err := r.hub.seat(r, p); err != nil {
+	right, err := r.hub.seat(r, p)
+	if err != nil {
 		return nil, err
 	}
 	as := r.hub.limits.profile(c.As)
-	me := &seat{person: p, joined: time.Now(), renews: c.Renews, candidates: r.hub.limits.Candidates, Member: Member{
+	me := &seat{person: p, right: right, joined: time.Now(), renews: c.Renews, untold: c.Untold, candidates: r.hub.limits.Candidates, Member: Member{
 		User: p.key.user, Name: as.Name, Device: as.Device, Community: as.Community,
 		Video: as.Video, Audio: as.Audio, May: AllPermits.but(r.deny),
 	}}

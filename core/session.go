@@ -127,6 +127,7 @@ func (s *Session) hello(ctx context.Context, c Hello) (Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.hub.renewSeats(s.me)
 	s.profile = Profile{Name: c.Cred.Name, Device: c.Cred.Device}
 	return Welcome{g.User, g.ICEServers}, nil
 }
@@ -168,6 +169,7 @@ func (s *Session) identify(ctx context.Context, c Credentials, o Online, grace t
 
 // join enters a room. The room replies, unless the client never got so far.
 func (s *Session) join(ctx context.Context, ref Ref, c Join) error {
+	before := s.hub.withdrawn()
 	if c.Cred != nil {
 		cred := *c.Cred
 		cred.Room = c.Room
@@ -202,6 +204,9 @@ func (s *Session) join(ctx context.Context, ref Ref, c Join) error {
 	if !slices.Contains(s.rooms, r) {
 		s.rooms = append(s.rooms, r)
 	}
+	if c.Cred != nil && s.hub.withdrawn() != before { // perhaps theirs, and they were judged before it
+		s.hub.judgeSeat(ctx, r, s.me)
+	}
 	return nil
 }
 
@@ -225,7 +230,7 @@ func (s *Session) leaveAll(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx)
 	for _, r := range s.rooms {
 		// A room that has ended is left already.
-		_, _ = r.send(ctx, message{from: s.me, cmd: Leave{Room: r.id}, quiet: true})
+		_, _ = r.send(ctx, message{from: s.me, cmd: Leave{Room: r.id}, quiet: true, member: true})
 	}
 	s.rooms = nil
 }
@@ -294,7 +299,7 @@ func (s *Session) toRoom(ctx context.Context, ref Ref, cmd Command) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.send(ctx, r, message{from: s.me, ref: ref, cmd: inRoom(cmd, r.id)})
+	_, err = s.send(ctx, r, message{from: s.me, ref: ref, cmd: inRoom(cmd, r.id), member: slices.Contains(s.rooms, r)})
 	return err
 }
 

@@ -103,6 +103,7 @@ func (noMedia) Close()                                                      {}
 func (noMedia) Handled(core.RoomID, core.Caller, core.Command, *core.Error) {}
 func (noMedia) LegFailed(core.RoomID, core.Leg, error)                      {}
 func (noMedia) FirstPacket(time.Duration)                                   {}
+func (noMedia) Expelled(core.RoomID, core.Caller, error)                    {}
 func (noMedia) Panicked(core.RoomID, any, []byte)                           {}
 func (noMedia) Authorize(_ context.Context, c core.Credentials) (core.Grant, error) {
 	return core.Grant{User: c.User}, nil

@@ -110,10 +110,11 @@ func answer(w http.ResponseWriter, code int, text string) {
 }
 
 // adminEndpoints are what the admin port serves, and the client port does not.
-func adminEndpoints(metrics http.Handler, r *readiness) http.Handler {
+func adminEndpoints(metrics http.Handler, r *readiness, expel http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", metrics)
 	mux.Handle("GET /readyz", r)
+	mux.Handle("POST /expel", expel)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "alive") })
 	// The command line is left out of the profiles: it may hold a secret.
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)

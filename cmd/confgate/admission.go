@@ -87,6 +87,13 @@ func (a *admission) sources() (all []source) {
 	return all
 }
 
+// forget has the backend asked afresh about a user.
+func (a *admission) forget(user core.UserID) {
+	if a.rooms != nil {
+		a.rooms.Forget(user)
+	}
+}
+
 // run keeps what is kept up to date, until ctx ends.
 func (a *admission) run(ctx context.Context) {
 	if a.jwks != nil {

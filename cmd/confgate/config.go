@@ -53,6 +53,9 @@ type config struct {
 	tenantsFile string
 	throttle    auth.ThrottleConfig
 
+	recheck       time.Duration // in which those in rooms are asked for again; 0: never
+	tokenEndsCall bool
+
 	eventop eventop.Knobs
 	roomIDs roomIDs
 	limits  core.Limits
@@ -117,6 +120,9 @@ func newFlags(c *config) *flag.FlagSet {
 	fs.IntVar(&c.throttle.Failures, "auth-failures", 10, "wrong `proofs` in --auth-window that shut an address out")
 	fs.IntVar(&c.throttle.TenantFailures, "auth-tenant-failures", 10, "the same for one tenant, `proofs`; -1: any number")
 	fs.DurationVar(&c.throttle.Window, "auth-window", 30*time.Minute, "`time` for which a wrong proof counts")
+
+	fs.DurationVar(&c.recheck, "auth-recheck", time.Minute, "`time` in which the backend is asked again for those in rooms")
+	fs.BoolVar(&c.tokenEndsCall, "token-ends-call", false, "put out of rooms whose token has run out")
 
 	eventopFlags(fs, &c.eventop)
 	houseFlags(fs, &c.roomIDs, &c.limits)
@@ -215,7 +221,7 @@ var settingGroups = []struct {
 	{"Tokens of the id dialect", []string{"id-jwt-secret", "id-jwt-secret-file", "id-jwt-secret-encoding", "id-jwt-key-file", "id-jwks-url", "id-jwks-refresh",
 		"id-jwt-match-user", "id-jwt-user-claim", "id-jwt-issuer", "id-jwt-audience", "id-jwt-leeway", "id-jwt-rooms-claim"}},
 	{"Rooms of the id dialect", []string{"id-rooms-url", "id-rooms-timeout", "id-rooms-ttl", "id-rooms-outage"}},
-	{"Who may come in", []string{"tenants-file", "auth-failures", "auth-tenant-failures", "auth-window"}},
+	{"Who may come in", []string{"tenants-file", "auth-failures", "auth-tenant-failures", "auth-window", "auth-recheck", "token-ends-call"}},
 	{"Dialect eventOp", []string{"eventop-sdp-delivery", "eventop-only-with-reqid", "eventop-presence-drawing", "eventop-no-subscribed", "eventop-notify-destroy", "eventop-no-republish", "eventop-any-host", "eventop-capacity", "eventop-grace", "eventop-max-message", "eventop-deny"}},
 	{"Rooms (limits: 0 is none)", append([]string{"room-ids"}, houseLimits...)},
 	{"Connections (limits: 0 is none)", socketSettings},
@@ -344,6 +350,9 @@ func (c config) checkAuth() error {
 	}
 	if c.rooms.Timeout > maxRoomsTimeout {
 		fail("--id-rooms-timeout: %v is more than %v, and clients are not waited for that long", c.rooms.Timeout, maxRoomsTimeout)
+	}
+	if c.recheck != 0 && c.recheck < time.Second {
+		fail("--auth-recheck: %v is less than a second, and not 0", c.recheck)
 	}
 	if c.throttle.Failures < 1 {
 		fail("--auth-failures: %d is less than 1", c.throttle.Failures)

@@ -101,10 +101,11 @@ func TestLogCannotBeForged(t *testing.T) {
 		j.Handled(core.RoomID(name), by, core.Ping{}, &core.Error{Code: core.Invalid, Msg: name, Cause: errors.New(name)})
 		j.Handled("r", core.Caller{}, core.Join{Cred: &core.Credentials{User: core.UserID(name)}}, &core.Error{Code: core.Unauthorized})
 		j.LegFailed(core.RoomID(name), core.Leg{Owner: core.UserID(name), Stream: core.Stream{User: core.UserID(name)}}, errors.New(name))
+		j.Expelled(core.RoomID(name), by, errors.New(name))
 		j.Panicked(core.RoomID(name), name, []byte("goroutine 1\n\tmain.go:1"))
 		(&relayJournal{log: l}).refused(relay.Refusal{Reason: relay.Peer, Tenant: core.TenantID(name), User: core.UserID(name), Remote: "192.0.2.1:1", Peer: netip.Addr{}})
 		l.Info("as everybody else logs", "string", name, "error", errors.New(name), slog.Group("group", "string", name))
-		lines += 7
+		lines += 8
 	}
 	if n := whole(t, log.String()); n != lines {
 		t.Errorf("%d lines, want %d", n, lines)
@@ -321,7 +322,7 @@ func TestClientPortKnowsNoAdmin(t *testing.T) {
 		"/metrics", "/readyz", "/healthz", "/debug/", "/debug/pprof", "/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/goroutine?debug=2",
 		"/debug/pprof/profile?seconds=1", "/debug/pprof/trace", "/debug/pprof/cmdline", "/debug/pprof/symbol", "/debug/vars", "/debug/requests",
 		"//metrics", "/./metrics", "/rtc/../metrics", "/rtc/..%2fmetrics", "/%6detrics", "/metrics/", "/METRICS", "/metrics;x", "/rtc/metrics",
-		"/socket.io/../debug/pprof/", "/debug%2fpprof%2f", "/admin", "/.git/config", "/server-status",
+		"/socket.io/../debug/pprof/", "/debug%2fpprof%2f", "/admin", "/expel", "/expel/", "/rtc/expel", "/.git/config", "/server-status",
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodHead, "TRACE"} {
 			request, err := http.NewRequestWithContext(t.Context(), method, "http://"+g.clients.at.Addr().String()+path, nil)

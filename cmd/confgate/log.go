@@ -161,6 +161,18 @@ func (j *journal) LegFailed(room core.RoomID, leg core.Leg, cause error) {
 // FirstPacket is for the metrics only.
 func (*journal) FirstPacket(time.Duration) {}
 
+// Expelled tells who may not be in a room any more, and why.
+func (j *journal) Expelled(room core.RoomID, who core.Caller, cause error) {
+	attrs, ok := j.refusals.admit(
+		slog.String("room", brief(string(room))),
+		slog.String("user", brief(string(who.User))),
+		slog.String("remote", who.Remote),
+		slog.String("reason", expelledFor(cause)))
+	if ok {
+		j.log.LogAttrs(context.Background(), slog.LevelInfo, "put out of a room", attrs...)
+	}
+}
+
 // Panicked tells where the bug is.
 func (j *journal) Panicked(room core.RoomID, reason any, stack []byte) {
 	attrs, ok := j.failures.admit(

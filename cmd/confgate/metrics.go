@@ -29,7 +29,7 @@ type metrics struct {
 	badFrames, commands *prometheus.CounterVec
 	limits              *prometheus.CounterVec
 
-	authFailures, authReloads *prometheus.CounterVec
+	authFailures, authReloads, expelled *prometheus.CounterVec
 
 	overflows, panics prometheus.Counter
 	firstPacket       prometheus.Histogram
@@ -82,8 +82,10 @@ func newMetrics(doors []transport.Door) *metrics {
 		authFailures: counters("auth_failures_total", "People who were not let in, by reason. Of those, bad_proof are the guesses that were looked at, "+
 			"and throttled those that were not.", "reason"),
 		authReloads: counters("auth_reloads_total", "Times that keys and tenants were read again, by result: ok or failed, when the old ones stay.", "result"),
-		overflows:   counter("outbox_overflows_total", "Connections cut off because their client let its outbox fill up."),
-		panics:      counter("room_panics_total", "Rooms ended by a bug; the log has the stack."),
+		expelled: counters("expelled_total", "People put out of rooms, by reason: revoked by POST /expel or with their tenant, "+
+			"wrong_room by the backend's word, expired with their token.", "reason"),
+		overflows: counter("outbox_overflows_total", "Connections cut off because their client let its outbox fill up."),
+		panics:    counter("room_panics_total", "Rooms ended by a bug; the log has the stack."),
 		firstPacket: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: metricPrefix + "join_to_first_packet_seconds",
 			Help: "Time from a member's join to the first media packet sent to them. It includes what the client takes, " +
@@ -93,7 +95,7 @@ func newMetrics(doors []transport.Door) *metrics {
 		done: make(map[reflect.Type]prometheus.Counter),
 	}
 	m.registry.MustRegister(
-		m.connections, m.opened, m.closed, m.badFrames, m.commands, m.limits, m.authFailures, m.authReloads, m.overflows, m.panics, m.firstPacket,
+		m.connections, m.opened, m.closed, m.badFrames, m.commands, m.limits, m.authFailures, m.authReloads, m.expelled, m.overflows, m.panics, m.firstPacket,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(),
 	)
 	for _, d := range doors {
@@ -104,6 +106,9 @@ func newMetrics(doors []transport.Door) *metrics {
 	}
 	for _, result := range []string{resultOK, resultFailed} {
 		m.authReloads.WithLabelValues(result)
+	}
+	for _, reason := range expulsionReasons {
+		m.expelled.WithLabelValues(reason)
 	}
 	for _, l := range core.LimitNames() {
 		m.limits.WithLabelValues(string(l))
@@ -196,6 +201,11 @@ func (*metrics) LegFailed(core.RoomID, core.Leg, error) {}
 
 // FirstPacket implements core.Observer.
 func (m *metrics) FirstPacket(after time.Duration) { m.firstPacket.Observe(after.Seconds()) }
+
+// Expelled implements core.Observer.
+func (m *metrics) Expelled(_ core.RoomID, _ core.Caller, cause error) {
+	m.expelled.WithLabelValues(expelledFor(cause)).Inc()
+}
 
 // Panicked implements core.Observer.
 func (m *metrics) Panicked(core.RoomID, any, []byte) { m.panics.Inc() }

@@ -14,9 +14,10 @@ import (
 // that run in their own: how many there are, and what ends them. Nothing else may
 // start any.
 var goroutines = []struct{ pkg, function, why string }{
-	{"./cmd/confgate", "gateway.run", "one a port, until it is closed; one that keeps keys and tenants new, and one that watches somebody else's TURN servers, which run waits for"},
+	{"./cmd/confgate", "gateway.run", "one a port, until it is closed; one that keeps keys and tenants new, one that judges rights again, and one that watches somebody else's TURN servers, which run waits for"},
 	{"./cmd/confgate", "untilSignal", "one when the first signal comes, for as long as it takes to stop listening for signals"},
 
+	{"./core", "Hub.Recheck", "one for each right that is judged again, at most maxJudged, until the backend has answered; Recheck waits for them"},
 	{"./core", "Hub.start", "one a room, until the room ends"},
 
 	{"./media", "keyframes.admit", "a timer for each published stream, until it asks for a key frame or the stream ends"},

@@ -179,7 +179,7 @@ func (g *gateway) build() error {
 	g.state.full = memory.isFull
 	g.hub = core.NewHub(core.HubConfig{
 		Plane: g.plane, Auth: lender{g.admission, g.issuer}, Observer: observers{m, &journal{log: g.log}}, Media: g.config.media,
-		Limits: g.config.limits, NewRoomID: g.config.roomIDs.next(),
+		Limits: g.config.limits, NewRoomID: g.config.roomIDs.next(), Recheck: g.config.recheck, Lapse: g.config.tokenEndsCall,
 	})
 	g.edge = transport.New(transport.Config{
 		Hub: g.hub, Observer: m, Log: g.log, Full: memory.isFull, Proxies: g.config.proxies, Limits: g.config.sockets,
@@ -197,7 +197,8 @@ func (g *gateway) build() error {
 
 	g.clients.server = transport.NewServer(g.edge.Handler(doors, page), g.log)
 	g.clients.server.ConnState = g.edge.ConnState
-	g.admin.server = transport.NewServer(adminEndpoints(m.handler(g.log), g.state), g.log)
+	expel := &expulsion{house: g.hub, tenant: g.config.tenant(), forget: g.admission.forget, log: g.log}
+	g.admin.server = transport.NewServer(adminEndpoints(m.handler(g.log), g.state, expel), g.log)
 	return nil
 }
 
@@ -210,6 +211,7 @@ func (g *gateway) run(ctx context.Context) error {
 	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx)) // while calls end, too
 	var kept sync.WaitGroup
 	kept.Go(func() { g.admission.run(keeping) })
+	kept.Go(func() { g.hub.Recheck(keeping) })
 	if g.relay == nil && len(g.issuer.URLs) > 0 {
 		kept.Go(func() { watchTURN(keeping, g.issuer.URLs, relay.Probe, g.state, g.log) })
 	}
@@ -252,7 +254,8 @@ func (g *gateway) reload() {
 		return
 	}
 	for _, tenant := range gone {
-		g.log.Info("tenant taken out", "tenant", brief(string(tenant)), "people_cut_off", g.hub.Expel(tenant))
+		done := g.hub.Expel(context.Background(), tenant)
+		g.log.Info("tenant taken out", "tenant", brief(string(tenant)), "people_cut_off", done.Connections, "seats", done.Seats)
 	}
 }
 
@@ -366,6 +369,12 @@ func (all observers) LegFailed(room core.RoomID, leg core.Leg, cause error) {
 func (all observers) FirstPacket(after time.Duration) {
 	for _, o := range all {
 		o.FirstPacket(after)
+	}
+}
+
+func (all observers) Expelled(room core.RoomID, who core.Caller, cause error) {
+	for _, o := range all {
+		o.Expelled(room, who, cause)
 	}
 }
 

@@ -73,6 +73,7 @@ func (j JWT) Authorize(ctx context.Context, c core.Credentials) (core.Grant, err
 		return core.Grant{}, refuse(BadClaims, "token names no subject")
 	}
 	g, err := j.grant(c.User, core.UserID(textOf(claims[cmp.Or(j.UserClaim, "id")])))
+	g.Until = timeOf(claims["exp"]).Add(min(j.Leeway, MaxLeeway))
 	if err == nil && j.RoomsClaim != "" && !opens(claims[j.RoomsClaim], string(c.Room)) {
 		return core.Grant{}, refuse(WrongRoom, "token does not open that room")
 	}
@@ -157,6 +158,16 @@ func find(ctx context.Context, keys Keys) jwt.Keyfunc {
 func isTime(n json.Number) bool {
 	seconds, err := n.Float64()
 	return err == nil && seconds >= 0 && seconds < 1<<40
+}
+
+// timeOf reads a number of seconds since 1970 that isTime; zero: it is none.
+func timeOf(claim any) time.Time {
+	n, _ := claim.(json.Number)
+	seconds, err := n.Float64()
+	if err != nil {
+		return time.Time{}
+	}
+	return time.UnixMilli(int64(seconds * 1000))
 }
 
 // textOf reads an id, which issuers write as a string or as a whole number; empty:

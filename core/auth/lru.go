@@ -40,4 +40,14 @@ func (l *lru[K, V]) put(key K, value V) {
 	}
 }
 
+// drop forgets what fits.
+func (l *lru[K, V]) drop(fits func(K) bool) {
+	for key, e := range l.at {
+		if fits(key) {
+			l.order.Remove(e)
+			delete(l.at, key)
+		}
+	}
+}
+
 func (l *lru[K, V]) len() int { return l.order.Len() }

@@ -60,16 +60,28 @@ type Rooms struct {
 	line   *line
 
 	// Guarded by mu.
-	mu      sync.Mutex
-	answers *lru[question, answer]
+	mu        sync.Mutex
+	answers   *lru[question, answer]
+	forgotten uint64 // times that something was forgotten on purpose
 }
 
 // question tells who wants in where, and what they show: who shows a worse token
 // gets no better answer.
-type question [sha256.Size]byte
+type question struct {
+	user  digest
+	whole digest // the user too, the room, the token
+}
+
+func newQuestion(user, room, token string) question {
+	return question{
+		sha256.Sum256([]byte(user)),
+		sha256.Sum256(fmt.Appendf(nil, "%d %d %s%s%s", len(user), len(room), user, room, token)),
+	}
+}
 
 type answer struct {
 	admitted bool
+	unknown  bool // the backend does not know the token, and may know nothing of the user
 	until    time.Time
 }
 
@@ -115,9 +127,11 @@ func (b roomsBehind) Authorize(ctx context.Context, c core.Credentials) (core.Gr
 	if err != nil {
 		return core.Grant{}, err
 	}
-	if err := b.rooms.admit(ctx, string(g.User), string(c.Room), c.Token); err != nil {
+	user, room, token, until := string(g.User), string(c.Room), c.Token, g.Until
+	if err := b.rooms.admit(ctx, user, room, token); err != nil {
 		return core.Grant{}, err
 	}
+	g.Stays = func(ctx context.Context) error { return b.rooms.stays(ctx, user, room, token, until) }
 	return g, nil
 }
 
@@ -125,24 +139,57 @@ func (r *Rooms) admit(ctx context.Context, user, room, token string) error {
 	if !named(user) || !named(room) {
 		return refuse(WrongRoom, "no name that the backend could be asked about")
 	}
-	q := question(sha256.Sum256(fmt.Appendf(nil, "%d %d %s%s%s", len(user), len(room), user, room, token)))
-	if a, ok := r.recall(q); ok {
+	if a, ok := r.recall(newQuestion(user, room, token)); ok {
 		return a.verdict()
 	}
-	a, err := r.ask(ctx, user, room, token)
-	if err != nil && ctx.Err() != nil {
-		return refuse(Unavailable, "gone before the backend answered")
-	}
-	r.line.note(err, r.config.Outage == LetPeople)
+	a, err := r.consult(ctx, user, room, token)
 	switch {
 	case err == nil:
-		r.keep(q, a)
 		return a.verdict()
+	case ctx.Err() != nil:
+		return refuse(Unavailable, "gone before the backend answered")
 	case r.config.Outage == LetPeople:
 		return nil
 	default:
 		return refuse(Unavailable, "the backend gives no answer")
 	}
+}
+
+// stays asks about somebody who is in the room, whatever the answer was before. No
+// answer is none: an outage empties no room. Nor does a backend that takes the token
+// no more because its time, which ends at until, is over.
+func (r *Rooms) stays(ctx context.Context, user, room, token string, until time.Time) error {
+	a, err := r.consult(ctx, user, room, token)
+	tooOld := a.unknown && !until.IsZero() && !time.Now().Before(until)
+	if err == nil && !tooOld {
+		return a.verdict()
+	}
+	return nil
+}
+
+// Forget has the backend asked afresh about a user, whatever it said before.
+func (r *Rooms) Forget(user core.UserID) {
+	gone := digest(sha256.Sum256([]byte(user)))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forgotten++
+	r.answers.drop(func(q question) bool { return q.user == gone })
+}
+
+// consult asks the backend, and remembers what it says.
+func (r *Rooms) consult(ctx context.Context, user, room, token string) (answer, error) {
+	r.mu.Lock()
+	before := r.forgotten
+	r.mu.Unlock()
+	a, err := r.ask(ctx, user, room, token)
+	if err != nil && ctx.Err() != nil {
+		return a, err
+	}
+	r.line.note(err, r.config.Outage == LetPeople)
+	if err == nil {
+		r.keep(newQuestion(user, room, token), a, before)
+	}
+	return a, err
 }
 
 func (a answer) verdict() error {
@@ -164,10 +211,14 @@ func (r *Rooms) recall(q question) (answer, bool) {
 	return a, ok && time.Now().Before(a.until)
 }
 
-func (r *Rooms) keep(q question, a answer) {
+// keep remembers an answer to a question that was put when so much was forgotten. If
+// it is more now, the answer may be from before what made the user's be forgotten.
+func (r *Rooms) keep(q question, a answer, before uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.answers.put(q, a)
+	if r.forgotten == before {
+		r.answers.put(q, a)
+	}
 }
 
 // ask puts the question to the backend, when it is its turn.
@@ -199,6 +250,7 @@ func (r *Rooms) ask(ctx context.Context, user, room, token string) (answer, erro
 		a.admitted = true
 		return a, nil
 	case code == http.StatusUnauthorized, code == http.StatusForbidden, code == http.StatusNotFound:
+		a.unknown = code == http.StatusUnauthorized
 		return a, nil
 	default:
 		return a, fmt.Errorf("%w: status %d", errOutage, code)

@@ -111,7 +111,7 @@ func TestRoomsMemoryIsBounded(t *testing.T) {
 	h := &host{code: http.StatusOK}
 	r, a := asking(t, h, Closed)
 	for n := range maxAnswers {
-		r.keep(question{byte(n), byte(n >> 8), byte(n >> 16)}, answer{})
+		r.keep(question{user: digest{byte(n), byte(n >> 8), byte(n >> 16)}}, answer{}, 0)
 	}
 	for n := range 100 {
 		if _, err := a.Authorize(t.Context(), wants(fmt.Sprint(n))); err != nil {

@@ -192,11 +192,14 @@ func (t *Tenants) Authorize(ctx context.Context, c core.Credentials) (core.Grant
 		g.User = core.UserID(core.RandomID("u"))
 	}
 	if licence != nil {
-		users, err := t.judge(licence, d.tenant.Code)
+		users, end, err := t.judge(licence, d.tenant.Code)
 		if err != nil {
 			return core.Grant{}, err
 		}
-		g.MaxUsers = fewer(g.MaxUsers, users)
+		g.MaxUsers, g.Until = fewer(g.MaxUsers, users), end
+		if exp := timeOf(licence["exp"]); !exp.IsZero() && exp.Before(end) {
+			g.Until = exp
+		}
 	}
 	if err := d.tenant.admits(c.Origin); err != nil {
 		return core.Grant{}, err
@@ -248,29 +251,30 @@ func (t Tenant) admits(origin string) error {
 }
 
 // judge checks a licence: whose it is, and its days, of which the last one counts.
-// It gives how many users it is for.
-func (t *Tenants) judge(licence jwt.MapClaims, code string) (users int, err error) {
+// It gives how many users it is for, and when it ends.
+func (t *Tenants) judge(licence jwt.MapClaims, code string) (users int, end time.Time, err error) {
 	if licence["authCode"] != code {
-		return 0, refuse(BadClaims, "licence of another tenant")
+		return 0, end, refuse(BadClaims, "licence of another tenant")
 	}
 	start, err := t.day(licence["startDate"])
 	if err != nil {
-		return 0, err
+		return 0, end, err
 	}
-	end, err := t.day(licence["endDate"])
+	last, err := t.day(licence["endDate"])
 	if err != nil {
-		return 0, err
+		return 0, end, err
 	}
 	if users, err = strconv.Atoi(cmp.Or(textOf(licence["maxUser"]), "0")); err != nil || users < 0 {
-		return 0, refuse(BadClaims, "licence for no number of users")
+		return 0, end, refuse(BadClaims, "licence for no number of users")
 	}
+	end = last.AddDate(0, 0, 1)
 	switch now := time.Now(); {
 	case now.Before(start):
-		return 0, refuse(NotYet, "licence not valid yet")
-	case !now.Before(end.AddDate(0, 0, 1)):
-		return 0, refuse(Expired, "licence expired")
+		return 0, end, refuse(NotYet, "licence not valid yet")
+	case !now.Before(end):
+		return 0, end, refuse(Expired, "licence expired")
 	}
-	return users, nil
+	return users, end, nil
 }
 
 // day reads the day of a date, however its parts are set apart; what follows the

@@ -31,6 +31,7 @@ func requests(k Knobs) map[string]protocol.Decoder {
 				Make:   &core.Open{Mode: core.SFU, Capacity: k.RoomLimit},
 				Alone:  true, // a second room: it leaves the first
 				Renews: k.Republish,
+				Untold: true, // a client would go on with pictures that stand still
 			}, nil
 		}),
 		"receiveVideoFrom": protocol.On(func(f struct {

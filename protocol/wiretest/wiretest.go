@@ -12,7 +12,9 @@
 //	ann > (quiet)            it has missed a sign of life
 //	house > (drain)          the house takes no new calls
 //	house > (wait 10s)       time passes
+//	house > (ann is out)     the house cuts ann off
 //	house > (media waits)    what is asked of media is settled by hand from now on
+//	r1 > (ann is out)        the house puts ann out of that room
 //	r1 > (look)              how room r1 stands now goes on the tape
 //	r1 > (leg 3 agrees)      media settles what room r1 asked of its third connection
 //	r1 > (leg 3 refuses)     the same, with an error
@@ -209,6 +211,10 @@ func (st *stage) act(name, what string) {
 	case "media waits":
 		st.plane.wait()
 	default:
+		if user, ok := strings.CutSuffix(what, " is out"); ok {
+			st.putOut(name, core.UserID(user))
+			return
+		}
 		if d, ok := strings.CutPrefix(what, "wait "); ok {
 			span, err := time.ParseDuration(d)
 			if err != nil {
@@ -221,6 +227,15 @@ func (st *stage) act(name, what string) {
 			st.t.Fatal(err)
 		}
 	}
+}
+
+// putOut has the house put somebody out of a room, or of the house.
+func (st *stage) putOut(of string, user core.UserID) {
+	if of == "house" {
+		st.hub.ExpelUser(st.ctx, "", user)
+		return
+	}
+	st.hub.ExpelFrom(st.ctx, "", user, core.RoomID(of))
 }
 
 // listen writes down what everybody hears.
@@ -374,6 +389,11 @@ func printable(id string) string {
 // LegFailed implements core.Observer.
 func (r *recorder) LegFailed(room core.RoomID, l core.Leg, cause error) {
 	r.write(fmt.Sprintf("%s %s's connection for %s of %s failed: %v", room, l.Owner, l.Stream.Source, l.Stream.User, cause))
+}
+
+// Expelled implements core.Observer.
+func (r *recorder) Expelled(room core.RoomID, who core.Caller, cause error) {
+	r.write(fmt.Sprintf("%s %s is put out: %v", printable(string(room)), printable(string(who.User)), cause))
 }
 
 // FirstPacket implements core.Observer.
