@@ -1,0 +1,9 @@
+package idv1
+
+import (
+	"maps"
+	"slices"
+)
+
+// Operations are all that the codec reads.
+func Operations() []string { return slices.Sorted(maps.Keys(requests(Knobs{}))) }
