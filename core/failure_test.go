@@ -296,3 +296,62 @@ func TestPanicEndsItsBreakoutsAndNoOther(t *testing.T) {
 		h.Close()
 	})
 }
+
+// TestTwoComeBackAtOnce has two connections of somebody whose own was lost ask for the
+// seat at once, a thousand times: one has it, and the others saw nobody go or come.
+func TestTwoComeBackAtOnce(t *testing.T) {
+	for _, online := range []Online{Refuse, Reclaim, Displace} {
+		t.Run(string(online), func(t *testing.T) {
+			for range 1000 {
+				comeBack(t, online)
+			}
+		})
+	}
+}
+
+func comeBack(t *testing.T, online Online) {
+	h := NewHub(HubConfig{Plane: dull{}, Auth: anyone{}, Observer: quiet{}})
+	outs := make([]*Outbox, 4)
+	sessions := make([]*Session, len(outs))
+	for i := range outs {
+		outs[i] = NewOutbox(100, func(error) {})
+		sessions[i] = h.Session(outs[i], Peer{Remote: "192.0.2.1"})
+	}
+	hello := func(u UserID) Hello { return Hello{Cred: Credentials{User: u}, Online: online, Grace: 60} }
+	lost, ben, rivals := sessions[0], sessions[1], sessions[2:]
+	lost.Do(t.Context(), Ref{}, hello("ann"))
+	lost.Do(t.Context(), Ref{}, Open{Room: "r", Mode: SFU})
+	lost.Do(t.Context(), Ref{}, Join{Room: "r"})
+	ben.Do(t.Context(), Ref{}, hello("ben"))
+	ben.Do(t.Context(), Ref{}, Join{Room: "r"})
+	lost.Lose()
+	outs[1].Drain()
+
+	var back sync.WaitGroup
+	for _, s := range rivals {
+		back.Go(func() {
+			s.Do(t.Context(), Ref{}, hello("ann"))
+			s.Do(t.Context(), Ref{}, Join{Room: "r"})
+		})
+	}
+	back.Wait()
+	if heard := outs[1].Drain(); len(heard) > 0 {
+		t.Fatalf("ben hears %+v", heard)
+	}
+	in := 0
+	for i, s := range rivals {
+		s.Do(t.Context(), Ref{Op: "last"}, Edit{Room: "r", Quiet: true})
+		for _, e := range outs[2+i].Drain() {
+			if r, ok := e.(Reply); ok && r.Ref.Op == "last" && r.Err == nil {
+				in++
+			}
+		}
+	}
+	if s := h.Stats(); in != 1 || s != (Stats{Rooms: 1, Members: 2, People: 2}) {
+		t.Fatalf("%d of them are in; %+v", in, s)
+	}
+	for _, s := range sessions {
+		s.Close()
+	}
+	h.Close()
+}
