@@ -108,7 +108,7 @@
   }
 
   function overWebSocket(on) {
-    const displaced = 4409; // the same person connected elsewhere
+    const final = [4403, 4409]; // put out; the same person connected elsewhere
     let socket;
     let tries = 0;
     let timer = 0;
@@ -123,7 +123,7 @@
       socket.onmessage = ({ data }) => on.message(JSON.parse(data));
       socket.onclose = ({ code }) => {
         if (closed) return;
-        if (code === displaced) {
+        if (final.includes(code)) {
           on.over();
           return;
         }
