@@ -29,11 +29,11 @@ type HubConfig struct {
 	// 0: 5 minutes.
 	Unused time.Duration
 	Limits Limits
-	// Recheck is the time in which those in rooms are asked for again (Grant.Stays);
-	// 0: never.
+	// Recheck is the time in which Hub.Recheck has it asked again who may stay in a
+	// room (Grant.Stays); 0: never.
 	Recheck time.Duration
-	// Lapse puts people out of rooms when what let them in runs out (Grant.Until);
-	// otherwise calls go on.
+	// Lapse has Hub.Recheck put people out of rooms when what let them in runs out
+	// (Grant.Until); otherwise calls go on.
 	Lapse bool
 	// NewRoomID thinks of an id for a room that was opened without one; nil: a
 	// random one.
