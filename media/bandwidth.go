@@ -14,6 +14,7 @@ import (
 type bandwidth struct {
 	limit    int // what the client wants at most, bit/s; 0 when it did not say
 	estimate int // what it believes to be able to take, bit/s; 0 when it has not said
+	before   int // the same, when it was last judged
 
 	// Of its reports: packets up to the latest and those lost of them, and the same
 	// when it was last judged.
@@ -23,7 +24,9 @@ type bandwidth struct {
 
 	below   int // how many layers below the best it gets
 	bad     int // judgements in a row
+	badFrom time.Time
 	good    int
+	trying  bool          // what it gets is more than it was found to bear
 	patient time.Duration // before the next try
 	retry   time.Time
 }
@@ -33,9 +36,11 @@ const (
 	lossTooMuch  = 0.15 // a share of packets
 	lossSample   = 30   // packets, of which at least a share means something
 	lossHopeless = 0.35
-	badToStep    = 3  // judgements in a row
-	badToPause   = 4  // of the worse kind
+	goodToStep   = 3  // judgements in a row
 	goodToForget = 15 // after a try that has gone well
+	badToStep    = 2 * time.Second
+	badToPause   = 3 * time.Second // of the worse kind
+	badToGiveUp  = time.Second     // a try, which costs the voice, too
 	firstRetry   = 5 * time.Second
 	lastRetry    = time.Minute
 )
@@ -63,13 +68,18 @@ func (b *bandwidth) judge(rate int, lower, paused bool, now time.Time) verdict {
 		if now.Before(b.retry) {
 			return stay
 		}
-		b.estimate, b.bad, b.good = 0, 0, 0 // it was of a link without a picture
+		b.estimate, b.before, b.bad, b.good = 0, 0, 0, 0 // it was of a link without a picture
+		b.trying = true
 		return resume
 	}
 	// An estimate alone may be of a client that is busy: it counts for a smaller
-	// picture, and against any only if packets are lost as well.
+	// picture, and against any only if packets are lost as well. One that rises is yet
+	// to catch up with a larger picture, by 8 % a second at most
+	// (draft-ietf-rmcat-gcc-02 section 5.5), and tells nothing.
 	thin := b.estimate > 0 && b.estimate*10 < rate*8
-	if !told && !thin {
+	rising := b.before > 0 && b.estimate > b.before
+	b.before = b.estimate
+	if thin && rising && b.loss <= lossTooMuch || !told && !thin {
 		return stay
 	}
 	tooMuch := thin || b.loss > lossTooMuch
@@ -78,27 +88,42 @@ func (b *bandwidth) judge(rate int, lower, paused bool, now time.Time) verdict {
 		b.bad = 0
 		b.good++
 		if b.good >= goodToForget {
-			b.patient = 0
+			b.patient, b.trying = 0, false
 		}
-		if b.below > 0 && b.good > badToStep && !now.Before(b.retry) {
-			b.good = 0
+		if b.below > 0 && b.good > goodToStep && !now.Before(b.retry) {
+			b.good, b.trying = 0, true
 			b.below--
 			return stepUp
 		}
 		return stay
 	}
 	b.good = 0
-	b.bad++
+	if b.bad++; b.bad == 1 {
+		b.badFrom = now
+	}
 	switch {
-	case lower && b.bad >= badToStep:
+	case !b.lastingly(lower, now):
+		return stay
+	case lower:
 		b.wait(now)
 		b.below++
 		return stepDown
-	case !lower && b.bad >= badToPause:
-		b.wait(now)
-		return pause
 	}
-	return stay
+	b.wait(now)
+	return pause
+}
+
+// lastingly reports whether it has been bad for long enough to do something. The
+// judgements, of which few may be of a small picture, are told about once a second.
+func (b *bandwidth) lastingly(lower bool, now time.Time) bool {
+	enough := badToPause
+	switch {
+	case b.trying:
+		enough = badToGiveUp
+	case lower:
+		enough = badToStep
+	}
+	return b.bad > 1 && now.Sub(b.badFrom).Round(time.Second) >= enough
 }
 
 // sample works out the share of packets that were lost since it last did. It reports
@@ -118,7 +143,7 @@ func (b *bandwidth) sample() bool {
 
 // wait puts the next try off, each time for longer.
 func (b *bandwidth) wait(now time.Time) {
-	b.bad = 0
+	b.bad, b.trying = 0, false
 	b.patient = min(max(firstRetry, 2*b.patient), lastRetry)
 	b.retry = now.Add(b.patient)
 }

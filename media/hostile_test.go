@@ -490,6 +490,49 @@ func TestNACKStorm(t *testing.T) {
 	}
 }
 
+// TestLossyLink has a subscriber lose three packets of ten, and the copies and the
+// requests as often: it is sent enough copies to get all but a few in the end.
+func TestLossyLink(t *testing.T) {
+	st := newStudio(newStage(t, core.MediaOptions{}))
+	st.second("f")
+	v := st.spectator(0)
+	chance := rand.New(rand.NewPCG(1, 2))
+	lost := func() bool { return chance.IntN(10) < 3 }
+	missing, never := 0, 0
+	for range 60 {
+		first := uint16(v.image.numbers.high) + 1
+		st.second("f")
+		v.loses(0.3, uint64(layerPackets["f"]))
+		for seq := first; int16(uint16(v.image.numbers.high)-seq) >= 0; seq++ {
+			if !lost() {
+				continue
+			}
+			missing++
+			if !v.getsAgain(seq, lost) {
+				never++
+			}
+		}
+	}
+	if missing < 1000 || 20*never > missing {
+		t.Errorf("%d of %d lost packets never came", never, missing)
+	}
+}
+
+// getsAgain asks for a packet as often as Chromium does, and tells whether a copy came.
+func (v *spectator) getsAgain(seq uint16, lost func() bool) bool {
+	for range 10 {
+		if lost() {
+			continue
+		}
+		before := v.st.s.plane.Stats().Retransmitted
+		v.says(&rtcp.TransportLayerNack{MediaSSRC: v.image.ssrc, Nacks: []rtcp.NackPair{{PacketID: seq}}})
+		if v.st.s.plane.Stats().Retransmitted > before && !lost() {
+			return true
+		}
+	}
+	return false
+}
+
 func TestLooks(t *testing.T) {
 	var r resends
 	now := time.Unix(0, 0)

@@ -191,6 +191,14 @@ func TestResends(t *testing.T) {
 	if r.allow(2, 1000, 5000, now) || !r.allow(2, 1000, 5000, now.Add(time.Second)) {
 		t.Error("time earns nothing")
 	}
+	for loss, want := range map[float64]int{0: 2000, 0.1: 2000, 0.3: 10000 * 3 / 7, 0.9: 5000} {
+		r = resends{}
+		r.allow(1, 0, 0, now)
+		r.tokens, r.loss = 0, loss
+		if r.allow(2, want+100, 10000, now) || !r.allow(3, want-100, 10000, now) {
+			t.Errorf("with a loss of %v, what 10000 bytes earn is not about %d", loss, want)
+		}
+	}
 }
 
 func FuzzPacket(f *testing.F) {
