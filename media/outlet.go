@@ -270,9 +270,10 @@ func (l *leg) estimated(p *rtcp.ReceiverEstimatedMaximumBitrate) {
 // Bounds of what is sent again, so that a subscriber's reports cannot make us send
 // much more than the publisher does.
 const (
-	resendTries = 3        // for a packet
+	resendTries = 10       // for a packet, as often as Chromium asks: one that never comes stops the picture for seconds
 	resendShare = 0.2      // of what is sent
-	resendMost  = 0.5      // of what is sent, to a subscriber that reports such a loss
+	resendTwice = 1.25     // asked for once more while a copy is on its way
+	resendMost  = 0.6      // of what is sent, to a subscriber that reports such a loss
 	resendFloor = 2 << 10  // bytes a second, however little is sent
 	resendBurst = 64 << 10 // bytes
 	resendLooks = 4096     // for a packet, a second: each takes the lane's lock
@@ -325,10 +326,11 @@ func (r *resends) allow(seq uint16, size int, octets uint64, now time.Time) bool
 }
 
 // share is how much of what is sent may be sent again. Copies are lost as often as
-// what they are copies of: to repair a loss takes loss + loss² + … of what is sent.
+// what they are copies of: to repair a loss takes loss + loss² + … of what is sent, and
+// what is asked for too often.
 // Who reports a loss to have more is taken at their word in what picture they get, too.
 func (r *resends) share() float64 {
-	return min(max(resendShare, r.loss/(1-r.loss)), resendMost)
+	return min(max(resendShare, resendTwice*r.loss/(1-r.loss)), resendMost)
 }
 
 func (r *resends) earn(octets uint64, now time.Time) {
