@@ -12,15 +12,16 @@ import (
 // it is too thin for are the larger layers, then the picture; never the voice. A
 // link that has been found too thin is tried again, later each time.
 type bandwidth struct {
-	limit    int // what the client wants at most, bit/s; 0 when it did not say
-	estimate int // what it believes to be able to take, bit/s; 0 when it has not said
-	before   int // the same, when it was last judged
+	limit    int  // what the client wants at most, bit/s; 0 when it did not say
+	estimate int  // what it believes to be able to take, bit/s; 0 when it has not said
+	rising   bool // it said less before
 
 	// Of its reports: packets up to the latest and those lost of them, and the same
 	// when it was last judged.
 	expected, lost             uint32
 	expectedBefore, lostBefore uint32
 	loss                       float64 // the share that came out of that
+	afresh                     bool    // the next report may tell of what was lost before a try, too
 
 	below   int // how many layers below the best it gets
 	bad     int // judgements in a row
@@ -68,8 +69,8 @@ func (b *bandwidth) judge(rate int, lower, paused bool, now time.Time) verdict {
 		if now.Before(b.retry) {
 			return stay
 		}
-		b.estimate, b.before, b.bad, b.good = 0, 0, 0, 0 // it was of a link without a picture
-		b.trying = true
+		b.estimate, b.rising = 0, false // it was of a link without a picture
+		b.try()
 		return resume
 	}
 	// An estimate alone may be of a client that is busy: it counts for a smaller
@@ -77,9 +78,11 @@ func (b *bandwidth) judge(rate int, lower, paused bool, now time.Time) verdict {
 	// to catch up with a larger picture, by 8 % a second at most
 	// (draft-ietf-rmcat-gcc-02 section 5.5), and tells nothing.
 	thin := b.estimate > 0 && b.estimate*10 < rate*8
-	rising := b.before > 0 && b.estimate > b.before
-	b.before = b.estimate
-	if thin && rising && b.loss <= lossTooMuch || !told && !thin {
+	if thin && b.rising && b.loss <= lossTooMuch {
+		b.bad = 0
+		return stay
+	}
+	if !told && !thin {
 		return stay
 	}
 	tooMuch := thin || b.loss > lossTooMuch
@@ -91,7 +94,7 @@ func (b *bandwidth) judge(rate int, lower, paused bool, now time.Time) verdict {
 			b.patient, b.trying = 0, false
 		}
 		if b.below > 0 && b.good > goodToStep && !now.Before(b.retry) {
-			b.good, b.trying = 0, true
+			b.try()
 			b.below--
 			return stepUp
 		}
@@ -130,8 +133,10 @@ func (b *bandwidth) lastingly(lower bool, now time.Time) bool {
 // false while there are too few to tell, as of a small picture in a second.
 func (b *bandwidth) sample() bool {
 	expected, lost := int32(b.expected-b.expectedBefore), int32(b.lost-b.lostBefore)
-	if expected < 0 {
+	if expected < 0 || b.afresh && expected > 0 {
 		b.expectedBefore, b.lostBefore = b.expected, b.lost
+		b.afresh = false
+		return false
 	}
 	if expected < lossSample {
 		return false
@@ -141,6 +146,12 @@ func (b *bandwidth) sample() bool {
 	return true
 }
 
+// try begins anew with what may be more than the link bears.
+func (b *bandwidth) try() {
+	b.bad, b.good, b.loss = 0, 0, 0
+	b.trying, b.afresh = true, true
+}
+
 // wait puts the next try off, each time for longer.
 func (b *bandwidth) wait(now time.Time) {
 	b.bad, b.trying = 0, false
@@ -148,12 +159,14 @@ func (b *bandwidth) wait(now time.Time) {
 	b.retry = now.Add(b.patient)
 }
 
-// lossReported notes what a subscriber lost of what was sent.
-func (l *lane) lossReported(o *outlet, r *rtcp.ReceptionReport) {
+// lossReported notes what a subscriber lost of what was sent. It reports whether its
+// link is said to bear less than that, so that copies would be lost as well.
+func (l *lane) lossReported(o *outlet, r *rtcp.ReceptionReport) (full bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	// The count has 24 bits and a sign: what comes twice counts twice.
 	o.link.expected, o.link.lost = r.LastSequenceNumber, uint32(int32(r.TotalLost<<8)>>8)
+	return o.target != nil && o.link.estimate > 0 && o.link.estimate < o.target.rate
 }
 
 // estimateReported notes what a subscriber's link bears.
@@ -161,8 +174,13 @@ func (l *lane) estimateReported(o *outlet, rate int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !o.paused {
-		o.link.estimate = rate
+		o.link.estimated(rate)
 	}
+}
+
+func (b *bandwidth) estimated(rate int) {
+	b.rising = b.estimate > 0 && rate > b.estimate
+	b.estimate = rate
 }
 
 // assignAll gives each outlet the track that fits it. It gives the tracks that

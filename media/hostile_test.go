@@ -518,6 +518,50 @@ func TestLossyLink(t *testing.T) {
 	}
 }
 
+// TestThinLinkIsNotFilledWithCopies has subscribers ask for much again whose link is
+// too thin: those who say that it bears less get no more copies for what they lose, and
+// those whose picture is withheld none, as the voice needs the room.
+func TestThinLinkIsNotFilledWithCopies(t *testing.T) {
+	st := newStudio(newStage(t, core.MediaOptions{}))
+	st.second("f")
+	v := st.spectator(0)
+	storm := func() {
+		high := uint16(v.image.numbers.high)
+		for seq := high - 63; seq != high; seq++ {
+			v.says(&rtcp.TransportLayerNack{MediaSSRC: v.image.ssrc, Nacks: []rtcp.NackPair{{PacketID: seq}}})
+			v.sees()
+		}
+	}
+	storm()
+	storm()
+	began, sent := v.repaired, v.image.octets.Load()
+	for range 30 {
+		v.says(
+			&rtcp.ReceiverEstimatedMaximumBitrate{Bitrate: 200e3, SSRCs: []uint32{v.image.ssrc}},
+			&rtcp.ReceiverReport{Reports: []rtcp.ReceptionReport{{
+				SSRC: v.image.ssrc, LastSequenceNumber: uint32(v.image.numbers.high), FractionLost: 80, // for a moment, and none in all
+			}}},
+		)
+		st.second("f")
+		storm()
+	}
+	if again, sent := v.repaired-began, v.image.octets.Load()-sent; again == 0 || 10*again > 4*sent {
+		t.Errorf("%d bytes were sent again, of %d, to a link that is too thin", again, sent)
+	}
+	for i := 0; !v.image.paused; i++ {
+		if i > 20 {
+			t.Fatal("never paused")
+		}
+		st.second("f")
+		v.loses(0.9, uint64(layerPackets["f"]))
+	}
+	before := st.s.plane.Stats().Retransmitted
+	storm()
+	if after := st.s.plane.Stats().Retransmitted; after != before {
+		t.Errorf("%d packets of a picture that is withheld were sent again", after-before)
+	}
+}
+
 // getsAgain asks for a packet as often as Chromium does, and tells whether a copy came.
 func (v *spectator) getsAgain(seq uint16, lost func() bool) bool {
 	for range 10 {

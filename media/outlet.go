@@ -248,9 +248,11 @@ func (l *leg) received(reports []rtcp.ReceptionReport) {
 	for i := range reports {
 		if o := l.sends(reports[i].SSRC); o != nil {
 			l.room.plane.stats.observe(downlink, &reports[i], o.lane.rate)
-			o.again.loss = float64(reports[i].FractionLost) / 256
 			if o.kind == video {
-				o.lane.lossReported(o, &reports[i])
+				o.again.loss = float64(reports[i].FractionLost) / 256
+				if full := o.lane.lossReported(o, &reports[i]); full {
+					o.again.loss = 0
+				}
 			}
 		}
 	}
@@ -281,7 +283,7 @@ const (
 
 // resends is the account of what a subscriber may have sent again.
 type resends struct {
-	loss   float64   // the share of packets that the subscriber last reported lost
+	loss   float64   // the share of packets that the subscriber last reported lost, 0 if for want of room
 	tokens int       // bytes that may be sent now
 	octets uint64    // sent in all, when tokens were last earned
 	at     time.Time // when tokens were last earned

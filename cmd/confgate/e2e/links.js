@@ -150,7 +150,9 @@ async function thinLines() {
 }
 
 async function thinLine(ben) {
-  const rate = Math.min(thin.rate, tooThin * (await rateOf(ben)));
+  let sent = 0;
+  await secondsUntil("as much as there is of the picture", async () => (sent = await rateOf(ben)), (r) => r > 0.9 * thin.rate, 45_000);
+  const rate = Math.min(thin.rate, tooThin * sent);
   const line = `${Math.round(rate / 1e3)} kbit/s`;
   const whole = watchLine(ben.line).down;
   ben.line.become({ ...thin, rate });
@@ -221,10 +223,10 @@ function width(person) {
 }
 
 // The seconds until look() gives what is wanted.
-async function secondsUntil(what, look, wanted) {
+async function secondsUntil(what, look, wanted, within = patience) {
   const begun = performance.now();
   try {
-    await eventually(what, async () => wanted(await look()), { within: patience });
+    await eventually(what, async () => wanted(await look()), { within });
   } catch (error) {
     console.error(error.message);
     return Infinity;
