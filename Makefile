@@ -9,7 +9,7 @@ tool := go tool -modfile=.ci/tools/go.mod
 
 client := examples/socketio/dist/socket.io.js
 
-.PHONY: run build test check fmt lint race e2e fuzz bench microbench vuln soak faults
+.PHONY: run build test check fmt lint race e2e fuzz bench microbench vuln soak faults links
 
 run: build    ## serve on this machine alone, without authentication
 	exec bin/confgate serve --dev
@@ -55,6 +55,9 @@ soak:         ## half an hour of churn and faults, then an audit; SOAK=time of a
 faults:       ## one fault after the other, with its figures
 	go build -o bin/ ./cmd/confgate ./cmd/confgate/bench/soak
 	for fault in herd slow drain takeover turnover cut; do bin/soak bin/confgate $$fault; done
+
+links: $(client) ## calls on lines that lose, and thin ones; LEVELS=1,5,10 (percent) SECONDS=60: docs/security.md
+	.ci/need node npm chromium && cd cmd/confgate/e2e && npm ci --no-audit --no-fund && env SECONDS=$(or $(SECONDS),60) node links.js
 
 bench:        ## confgate against the baseline, PAIRS times in turn (3): docs/performance.md
 	go build -o bin/ ./cmd/confgate ./cmd/confgate/bench/baseline ./cmd/confgate/bench/compare

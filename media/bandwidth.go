@@ -12,18 +12,22 @@ import (
 // it is too thin for are the larger layers, then the picture; never the voice. A
 // link that has been found too thin is tried again, later each time.
 type bandwidth struct {
-	limit    int // what the client wants at most, bit/s; 0 when it did not say
-	estimate int // what it believes to be able to take, bit/s; 0 when it has not said
+	limit    int  // what the client wants at most, bit/s; 0 when it did not say
+	estimate int  // what it believes to be able to take, bit/s; 0 when it has not said
+	rising   bool // it said less before
 
 	// Of its reports: packets up to the latest and those lost of them, and the same
 	// when it was last judged.
 	expected, lost             uint32
 	expectedBefore, lostBefore uint32
 	loss                       float64 // the share that came out of that
+	afresh                     bool    // the next report may tell of what was lost before a try, too
 
 	below   int // how many layers below the best it gets
 	bad     int // judgements in a row
+	badFrom time.Time
 	good    int
+	trying  bool          // what it gets is more than it was found to bear
 	patient time.Duration // before the next try
 	retry   time.Time
 }
@@ -33,9 +37,11 @@ const (
 	lossTooMuch  = 0.15 // a share of packets
 	lossSample   = 30   // packets, of which at least a share means something
 	lossHopeless = 0.35
-	badToStep    = 3  // judgements in a row
-	badToPause   = 4  // of the worse kind
+	goodToStep   = 3  // judgements in a row
 	goodToForget = 15 // after a try that has gone well
+	badToStep    = 2 * time.Second
+	badToPause   = 3 * time.Second // of the worse kind
+	badToGiveUp  = time.Second     // a try, which costs the voice, too
 	firstRetry   = 5 * time.Second
 	lastRetry    = time.Minute
 )
@@ -63,12 +69,19 @@ func (b *bandwidth) judge(rate int, lower, paused bool, now time.Time) verdict {
 		if now.Before(b.retry) {
 			return stay
 		}
-		b.estimate, b.bad, b.good = 0, 0, 0 // it was of a link without a picture
+		b.estimate, b.rising = 0, false // it was of a link without a picture
+		b.try()
 		return resume
 	}
 	// An estimate alone may be of a client that is busy: it counts for a smaller
-	// picture, and against any only if packets are lost as well.
+	// picture, and against any only if packets are lost as well. One that rises is yet
+	// to catch up with a larger picture, by 8 % a second at most
+	// (draft-ietf-rmcat-gcc-02 section 5.5), and tells nothing.
 	thin := b.estimate > 0 && b.estimate*10 < rate*8
+	if thin && b.rising && b.loss <= lossTooMuch {
+		b.bad = 0
+		return stay
+	}
 	if !told && !thin {
 		return stay
 	}
@@ -78,35 +91,52 @@ func (b *bandwidth) judge(rate int, lower, paused bool, now time.Time) verdict {
 		b.bad = 0
 		b.good++
 		if b.good >= goodToForget {
-			b.patient = 0
+			b.patient, b.trying = 0, false
 		}
-		if b.below > 0 && b.good > badToStep && !now.Before(b.retry) {
-			b.good = 0
+		if b.below > 0 && b.good > goodToStep && !now.Before(b.retry) {
+			b.try()
 			b.below--
 			return stepUp
 		}
 		return stay
 	}
 	b.good = 0
-	b.bad++
+	if b.bad++; b.bad == 1 {
+		b.badFrom = now
+	}
 	switch {
-	case lower && b.bad >= badToStep:
+	case !b.lastingly(lower, now):
+		return stay
+	case lower:
 		b.wait(now)
 		b.below++
 		return stepDown
-	case !lower && b.bad >= badToPause:
-		b.wait(now)
-		return pause
 	}
-	return stay
+	b.wait(now)
+	return pause
+}
+
+// lastingly reports whether it has been bad for long enough to do something. The
+// judgements, of which few may be of a small picture, are told about once a second.
+func (b *bandwidth) lastingly(lower bool, now time.Time) bool {
+	enough := badToPause
+	switch {
+	case b.trying:
+		enough = badToGiveUp
+	case lower:
+		enough = badToStep
+	}
+	return b.bad > 1 && now.Sub(b.badFrom).Round(time.Second) >= enough
 }
 
 // sample works out the share of packets that were lost since it last did. It reports
 // false while there are too few to tell, as of a small picture in a second.
 func (b *bandwidth) sample() bool {
 	expected, lost := int32(b.expected-b.expectedBefore), int32(b.lost-b.lostBefore)
-	if expected < 0 {
+	if expected < 0 || b.afresh && expected > 0 {
 		b.expectedBefore, b.lostBefore = b.expected, b.lost
+		b.afresh = false
+		return false
 	}
 	if expected < lossSample {
 		return false
@@ -116,19 +146,27 @@ func (b *bandwidth) sample() bool {
 	return true
 }
 
+// try begins anew with what may be more than the link bears.
+func (b *bandwidth) try() {
+	b.bad, b.good, b.loss = 0, 0, 0
+	b.trying, b.afresh = true, true
+}
+
 // wait puts the next try off, each time for longer.
 func (b *bandwidth) wait(now time.Time) {
-	b.bad = 0
+	b.bad, b.trying = 0, false
 	b.patient = min(max(firstRetry, 2*b.patient), lastRetry)
 	b.retry = now.Add(b.patient)
 }
 
-// lossReported notes what a subscriber lost of what was sent.
-func (l *lane) lossReported(o *outlet, r *rtcp.ReceptionReport) {
+// lossReported notes what a subscriber lost of what was sent. It reports whether its
+// link is said to bear less than that, so that copies would be lost as well.
+func (l *lane) lossReported(o *outlet, r *rtcp.ReceptionReport) (full bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	// The count has 24 bits and a sign: what comes twice counts twice.
 	o.link.expected, o.link.lost = r.LastSequenceNumber, uint32(int32(r.TotalLost<<8)>>8)
+	return o.target != nil && o.link.estimate > 0 && o.link.estimate < o.target.rate
 }
 
 // estimateReported notes what a subscriber's link bears.
@@ -136,8 +174,13 @@ func (l *lane) estimateReported(o *outlet, rate int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !o.paused {
-		o.link.estimate = rate
+		o.link.estimated(rate)
 	}
+}
+
+func (b *bandwidth) estimated(rate int) {
+	b.rising = b.estimate > 0 && rate > b.estimate
+	b.estimate = rate
 }
 
 // assignAll gives each outlet the track that fits it. It gives the tracks that

@@ -21,19 +21,24 @@ type judged struct {
 	bandwidth
 	now    time.Time
 	lower  bool // there is a smaller layer than what is sent at first
+	every  int  // seconds between those in which reports come; 0 is 1
 	paused bool
 	said   []string
 }
 
 func (j *judged) seconds(n int, share float64, estimate int) {
-	for range n {
+	for i := range n {
 		j.now = j.now.Add(time.Second)
-		if !j.paused {
+		if !j.paused && (i+1)%max(1, j.every) == 0 {
 			j.expected += 100
 			j.lost += uint32(100 * share)
-			j.estimate = estimate
+			j.estimated(estimate)
 		}
-		v := j.judge(1e6, j.lower && j.below == 0, j.paused, j.now)
+		rate := 1_000_000
+		if j.below > 0 {
+			rate = 200_000
+		}
+		v := j.judge(rate, j.lower && j.below == 0, j.paused, j.now)
 		j.paused = v == pause || j.paused && v != resume
 		if v != stay {
 			j.said = append(j.said, fmt.Sprintf("%v %v", j.now.Sub(time.Unix(0, 0)), v))
@@ -47,18 +52,43 @@ func TestJudge(t *testing.T) {
 		goes  func(*judged)
 		want  []string
 	}{
-		"a good link":        {true, func(j *judged) { j.seconds(300, 0.05, 0) }, nil},
-		"a bad second":       {true, func(j *judged) { j.seconds(1, 0.9, 0); j.seconds(300, 0, 0) }, nil},
-		"loss for a while":   {true, func(j *judged) { j.seconds(3, 0.2, 0); j.seconds(60, 0, 0) }, []string{"3s smaller", "8s larger"}},
-		"a thin link":        {true, func(j *judged) { j.seconds(3, 0, 500e3); j.seconds(60, 0, 2e6) }, []string{"3s smaller", "8s larger"}},
-		"loss, no other":     {false, func(j *judged) { j.seconds(100, 0.2, 0) }, nil},
-		"an estimate alone":  {false, func(j *judged) { j.seconds(100, 0, 100e3) }, nil},
-		"an estimate, loss":  {false, func(j *judged) { j.seconds(4, 0.1, 100e3); j.seconds(60, 0, 2e6) }, []string{"4s pause", "9s resume"}},
+		"a good link":       {true, func(j *judged) { j.seconds(300, 0.05, 0) }, nil},
+		"a bad second":      {true, func(j *judged) { j.seconds(1, 0.9, 0); j.seconds(300, 0, 0) }, nil},
+		"loss for a while":  {true, func(j *judged) { j.seconds(3, 0.2, 0); j.seconds(60, 0, 0) }, []string{"3s smaller", "8s larger"}},
+		"a thin link":       {true, func(j *judged) { j.seconds(3, 0, 500e3); j.seconds(60, 0, 2e6) }, []string{"3s smaller", "8s larger"}},
+		"loss, no other":    {false, func(j *judged) { j.seconds(100, 0.2, 0) }, nil},
+		"an estimate alone": {false, func(j *judged) { j.seconds(100, 0, 100e3) }, nil},
+		"an estimate, loss": {false, func(j *judged) { j.seconds(4, 0.1, 100e3); j.seconds(60, 0, 2e6) }, []string{"4s pause", "9s resume"}},
+		"lost before a try": {false, func(j *judged) {
+			j.seconds(4, 0.5, 0)
+			j.seconds(5, 0, 0)
+			j.lost += 80 // which the first report after the pause tells, and no other soon
+			j.expected += 100
+			j.seconds(1, 0, 100e3)
+			j.every = 3
+			j.seconds(30, 0, 90e3)
+		}, []string{"4s pause", "9s resume"}},
+		"an estimate rises and rests": {true, func(j *judged) {
+			j.seconds(3, 0, 500e3)
+			j.seconds(5, 0, 500e3)
+			for e := range 20 { // it is judged twice as often as it comes
+				j.seconds(1, 0, 300e3+20e3*e)
+				j.judge(1e6, true, false, j.now)
+			}
+		}, []string{"3s smaller", "8s larger"}},
+		"seldom told":        {false, func(j *judged) { j.every = 3; j.seconds(30, 0.5, 0) }, []string{"6s pause", "11s resume", "18s pause", "28s resume"}},
 		"a hopeless link":    {false, func(j *judged) { j.seconds(4, 0.5, 0); j.seconds(60, 0, 0) }, []string{"4s pause", "9s resume"}},
-		"as thin as before":  {false, func(j *judged) { j.seconds(100, 0.5, 0) }, []string{"4s pause", "9s resume", "13s pause", "23s resume", "27s pause", "47s resume", "51s pause", "1m31s resume", "1m35s pause"}},
-		"later and later":    {false, func(j *judged) { j.seconds(400, 0.5, 0); j.said = j.said[len(j.said)-2:] }, []string{"5m47s resume", "5m51s pause"}},
-		"forgotten":          {false, func(j *judged) { j.seconds(13, 0.5, 0); j.seconds(30, 0, 0); j.seconds(4, 0.5, 0); j.seconds(6, 0, 0) }, []string{"4s pause", "9s resume", "13s pause", "23s resume", "47s pause", "52s resume"}},
-		"worse, then better": {true, func(j *judged) { j.seconds(7, 0.5, 0); j.seconds(30, 0, 0) }, []string{"3s smaller", "7s pause", "17s resume", "21s larger"}},
+		"as thin as before":  {false, func(j *judged) { j.seconds(100, 0.5, 0) }, []string{"4s pause", "9s resume", "12s pause", "22s resume", "25s pause", "45s resume", "48s pause", "1m28s resume", "1m31s pause"}},
+		"later and later":    {false, func(j *judged) { j.seconds(400, 0.5, 0); j.said = j.said[len(j.said)-2:] }, []string{"5m40s resume", "5m43s pause"}},
+		"forgotten":          {false, func(j *judged) { j.seconds(13, 0.5, 0); j.seconds(30, 0, 0); j.seconds(4, 0.5, 0); j.seconds(6, 0, 0) }, []string{"4s pause", "9s resume", "12s pause", "22s resume", "47s pause", "52s resume"}},
+		"worse, then better": {true, func(j *judged) { j.seconds(7, 0.5, 0); j.seconds(30, 0, 0) }, []string{"3s smaller", "7s pause", "17s resume", "22s larger"}},
+		"a rising estimate": {true, func(j *judged) {
+			j.seconds(3, 0, 500e3)
+			for e := 300_000; e < 1e6; e += e / 12 { // as Chromium's, after a smaller picture
+				j.seconds(1, 0, e)
+			}
+			j.seconds(30, 0, 1e6)
+		}, []string{"3s smaller", "8s larger"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			j := &judged{lower: test.lower, now: time.Unix(0, 0)}
@@ -363,7 +393,7 @@ func TestEstimates(t *testing.T) {
 		estimate float32
 		seconds  int
 		want     string
-	}{{5e6, 5, "f"}, {100e3, 5, "h"}, {40e3, 5, "q"}, {1, 30, "q"}, {5e6, 60, "f"}, {1e30, 5, "f"}} {
+	}{{5e6, 5, "f"}, {100e3, 5, "h"}, {40e3, 5, "q"}, {1, 28, "q"}, {5e6, 60, "f"}, {1e30, 5, "f"}} {
 		for range test.seconds {
 			v.says(&rtcp.ReceiverEstimatedMaximumBitrate{Bitrate: test.estimate, SSRCs: []uint32{v.image.ssrc}})
 			v.loses(0, 0)

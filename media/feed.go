@@ -226,12 +226,13 @@ func (l *lane) plan(t *track, burst []packet, now time.Time, copies []copyTo) (_
 	return copies, waiting
 }
 
-// sent gives a packet as it was sent to o, its payload copied to scratch.
+// sent gives a packet as it was sent to o, its payload copied to scratch. Of a picture
+// that is withheld there is none: the link's room is the voice's.
 func (l *lane) sent(o *outlet, seq uint16, scratch []byte) (packet, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	index, ok := o.numbers.find(seq)
-	if !ok {
+	if !ok || o.paused {
 		return packet{}, false
 	}
 	p, ok := o.numbers.source.ring.get(index)

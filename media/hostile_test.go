@@ -490,6 +490,93 @@ func TestNACKStorm(t *testing.T) {
 	}
 }
 
+// TestLossyLink has a subscriber lose three packets of ten, and the copies and the
+// requests as often: it is sent enough copies to get all but a few in the end.
+func TestLossyLink(t *testing.T) {
+	st := newStudio(newStage(t, core.MediaOptions{}))
+	st.second("f")
+	v := st.spectator(0)
+	chance := rand.New(rand.NewPCG(1, 2))
+	lost := func() bool { return chance.IntN(10) < 3 }
+	missing, never := 0, 0
+	for range 60 {
+		first := uint16(v.image.numbers.high) + 1
+		st.second("f")
+		v.loses(0.3, uint64(layerPackets["f"]))
+		for seq := first; int16(uint16(v.image.numbers.high)-seq) >= 0; seq++ {
+			if !lost() {
+				continue
+			}
+			missing++
+			if !v.getsAgain(seq, lost) {
+				never++
+			}
+		}
+	}
+	if missing < 1000 || 100*never > missing {
+		t.Errorf("%d of %d lost packets never came", never, missing)
+	}
+}
+
+// TestThinLinkIsNotFilledWithCopies has subscribers ask for much again whose link is
+// too thin: those who say that it bears less get no more copies for what they lose, and
+// those whose picture is withheld none, as the voice needs the room.
+func TestThinLinkIsNotFilledWithCopies(t *testing.T) {
+	st := newStudio(newStage(t, core.MediaOptions{}))
+	st.second("f")
+	v := st.spectator(0)
+	storm := func() {
+		high := uint16(v.image.numbers.high)
+		for seq := high - 63; seq != high; seq++ {
+			v.says(&rtcp.TransportLayerNack{MediaSSRC: v.image.ssrc, Nacks: []rtcp.NackPair{{PacketID: seq}}})
+			v.sees()
+		}
+	}
+	storm()
+	storm()
+	began, sent := v.repaired, v.image.octets.Load()
+	for range 30 {
+		v.says(
+			&rtcp.ReceiverEstimatedMaximumBitrate{Bitrate: 200e3, SSRCs: []uint32{v.image.ssrc}},
+			&rtcp.ReceiverReport{Reports: []rtcp.ReceptionReport{{
+				SSRC: v.image.ssrc, LastSequenceNumber: uint32(v.image.numbers.high), FractionLost: 80, // for a moment, and none in all
+			}}},
+		)
+		st.second("f")
+		storm()
+	}
+	if again, sent := v.repaired-began, v.image.octets.Load()-sent; again == 0 || 10*again > 4*sent {
+		t.Errorf("%d bytes were sent again, of %d, to a link that is too thin", again, sent)
+	}
+	for i := 0; !v.image.paused; i++ {
+		if i > 20 {
+			t.Fatal("never paused")
+		}
+		st.second("f")
+		v.loses(0.9, uint64(layerPackets["f"]))
+	}
+	before := st.s.plane.Stats().Retransmitted
+	storm()
+	if after := st.s.plane.Stats().Retransmitted; after != before {
+		t.Errorf("%d packets of a picture that is withheld were sent again", after-before)
+	}
+}
+
+// getsAgain asks for a packet as often as Chromium does, and tells whether a copy came.
+func (v *spectator) getsAgain(seq uint16, lost func() bool) bool {
+	for range 10 {
+		if lost() {
+			continue
+		}
+		before := v.st.s.plane.Stats().Retransmitted
+		v.says(&rtcp.TransportLayerNack{MediaSSRC: v.image.ssrc, Nacks: []rtcp.NackPair{{PacketID: seq}}})
+		if v.st.s.plane.Stats().Retransmitted > before && !lost() {
+			return true
+		}
+	}
+	return false
+}
+
 func TestLooks(t *testing.T) {
 	var r resends
 	now := time.Unix(0, 0)

@@ -249,7 +249,10 @@ func (l *leg) received(reports []rtcp.ReceptionReport) {
 		if o := l.sends(reports[i].SSRC); o != nil {
 			l.room.plane.stats.observe(downlink, &reports[i], o.lane.rate)
 			if o.kind == video {
-				o.lane.lossReported(o, &reports[i])
+				o.again.loss = float64(reports[i].FractionLost) / 256
+				if full := o.lane.lossReported(o, &reports[i]); full {
+					o.again.loss = 0
+				}
 			}
 		}
 	}
@@ -269,8 +272,10 @@ func (l *leg) estimated(p *rtcp.ReceiverEstimatedMaximumBitrate) {
 // Bounds of what is sent again, so that a subscriber's reports cannot make us send
 // much more than the publisher does.
 const (
-	resendTries = 3        // for a packet
-	resendShare = 5        // one part in so many of what is sent
+	resendTries = 10       // for a packet, as often as Chromium asks: one that never comes stops the picture for seconds
+	resendShare = 0.2      // of what is sent
+	resendTwice = 1.25     // asked for once more while a copy is on its way
+	resendMost  = 0.6      // of what is sent, to a subscriber that reports such a loss
 	resendFloor = 2 << 10  // bytes a second, however little is sent
 	resendBurst = 64 << 10 // bytes
 	resendLooks = 4096     // for a packet, a second: each takes the lane's lock
@@ -278,8 +283,9 @@ const (
 
 // resends is the account of what a subscriber may have sent again.
 type resends struct {
+	loss   float64   // the share of packets that the subscriber last reported lost, 0 if for want of room
 	tokens int       // bytes that may be sent now
-	octets uint64    // sent in all, as far as they have earned tokens
+	octets uint64    // sent in all, when tokens were last earned
 	at     time.Time // when tokens were last earned
 	tries  []try     // by the low bits of the sequence number
 
@@ -321,10 +327,17 @@ func (r *resends) allow(seq uint16, size int, octets uint64, now time.Time) bool
 	return true
 }
 
+// share is how much of what is sent may be sent again. Copies are lost as often as
+// what they are copies of: to repair a loss takes loss + loss² + … of what is sent, and
+// what is asked for too often.
+// Who reports a loss to have more is taken at their word in what picture they get, too.
+func (r *resends) share() float64 {
+	return min(max(resendShare, resendTwice*r.loss/(1-r.loss)), resendMost)
+}
+
 func (r *resends) earn(octets uint64, now time.Time) {
-	shares := (octets - r.octets) / resendShare
-	r.octets += shares * resendShare
-	r.tokens += int(min(shares, resendBurst))
+	r.tokens += int(min(float64(octets-r.octets)*r.share(), resendBurst))
+	r.octets = octets
 	if passed := int(min(now.Sub(r.at), time.Minute).Milliseconds()) * resendFloor / 1000; passed > 0 {
 		r.tokens += passed
 		r.at = now

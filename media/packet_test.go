@@ -171,7 +171,7 @@ func TestLostCounted(t *testing.T) {
 func TestResends(t *testing.T) {
 	now := time.Unix(0, 0)
 	var r resends
-	for i := range 5 {
+	for i := range resendTries + 2 {
 		if ok := r.allow(7, 1000, 0, now); ok != (i < resendTries) {
 			t.Errorf("copy %d allowed: %v", i, ok)
 		}
@@ -190,6 +190,14 @@ func TestResends(t *testing.T) {
 	}
 	if r.allow(2, 1000, 5000, now) || !r.allow(2, 1000, 5000, now.Add(time.Second)) {
 		t.Error("time earns nothing")
+	}
+	for loss, want := range map[float64]int{0: 2000, 0.1: 2000, 0.3: 10000 * 3 / 7 * 5 / 4, 0.9: 6000} {
+		r = resends{}
+		r.allow(1, 0, 0, now)
+		r.tokens, r.loss = 0, loss
+		if r.allow(2, want+100, 10000, now) || !r.allow(3, want-100, 10000, now) {
+			t.Errorf("with a loss of %v, what 10000 bytes earn is not about %d", loss, want)
+		}
 	}
 }
 

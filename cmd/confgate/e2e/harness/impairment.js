@@ -1,7 +1,8 @@
 // A bad line: a UDP proxy on the loopback that loses, delays, reorders, doubles
 // and damages datagrams between clients and the gateway's media port, the same
-// way each time for the same seed. Each client has a socket of its own towards
-// the gateway, which so tells them apart. `detour` brings a page onto it.
+// way each time for the same seed, and is as thin as it is asked to be. Each client
+// has a socket of its own towards the gateway, which so tells them apart; they share
+// the line's bandwidth. `detour` brings a page onto it.
 
 import dgram from "node:dgram";
 import { once } from "node:events";
@@ -14,8 +15,10 @@ const receiveBuffer = 1 << 20; // bytes
  *   loss, duplicate, corrupt  how likely, 0…1
  *   reorder                   how likely it goes ahead of those that wait
  *   delay, jitter             milliseconds: from delay to delay + jitter
+ *   rate, queue               bits a second of UDP payload, and for how many milliseconds
+ *                             a datagram may wait for its turn; it is lost if that is longer
  */
-const perfect = { loss: 0, delay: 0, jitter: 0, reorder: 0, duplicate: 0, corrupt: 0 };
+const perfect = { loss: 0, delay: 0, jitter: 0, reorder: 0, duplicate: 0, corrupt: 0, rate: Infinity, queue: Infinity };
 
 export class Impairment {
   port = 0;
@@ -24,6 +27,10 @@ export class Impairment {
   #gateway; // the media port
   #front; // the socket that clients send to
   #clients = new Map(); // address → {socket, up, down}
+  #links; // of each direction, which all clients share
+
+  /** Is told of every datagram that comes, "up" or "down", and whether it is lost. */
+  watch = () => {};
 
   static async start(gateway, { seed = 1, ...quality }) {
     const line = new Impairment(gateway, seed, quality);
@@ -37,6 +44,7 @@ export class Impairment {
     this.#gateway = gateway;
     this.#seed = seed;
     this.#quality = { ...perfect, ...quality };
+    this.#links = { up: new Link(this.#quality), down: new Link(this.#quality) };
     this.#front = socket((datagram, from) => this.#client(from).up.take(datagram));
   }
 
@@ -55,6 +63,11 @@ export class Impairment {
     return { up: sum("up"), down: sum("down") };
   }
 
+  /** From now on the line is like this, for what comes. */
+  become(quality) {
+    Object.assign(this.#quality, perfect, quality);
+  }
+
   stop() {
     this.#front.close();
     for (const { socket, up, down } of this.#clients.values()) {
@@ -71,14 +84,38 @@ export class Impairment {
     if (known) return known;
     const client = {};
     client.socket = socket((datagram) => client.down.take(datagram));
-    client.up = this.#way((datagram) => client.socket.send(datagram, this.#gateway, "127.0.0.1"));
-    client.down = this.#way((datagram) => this.#front.send(datagram, port, address));
+    client.up = this.#way("up", (datagram) => client.socket.send(datagram, this.#gateway, "127.0.0.1"));
+    client.down = this.#way("down", (datagram) => this.#front.send(datagram, port, address));
     this.#clients.set(key, client);
     return client;
   }
 
-  #way(deliver) {
-    return new Way(this.#quality, randomness((this.#seed += 0x9e3779b9)), deliver);
+  #way(direction, deliver) {
+    const random = randomness((this.#seed += 0x9e3779b9));
+    const seen = (datagram, lost) => this.watch(direction, datagram, lost);
+    return new Way(this.#quality, this.#links[direction], random, seen, deliver);
+  }
+}
+
+// Link sends one datagram after the other, at the line's rate.
+class Link {
+  #quality;
+  #free = 0; // when what has been taken will have been sent
+
+  constructor(quality) {
+    this.#quality = quality;
+  }
+
+  // Gives the milliseconds until that many bytes have been sent, or null when they
+  // would have to wait for too long.
+  take(bytes) {
+    const { rate, queue } = this.#quality;
+    const now = performance.now();
+    const wait = Math.max(0, this.#free - now);
+    if (rate === Infinity) return 0;
+    if (wait > queue) return null;
+    this.#free = now + wait + (8_000 * bytes) / rate;
+    return this.#free - now;
   }
 }
 
@@ -88,14 +125,18 @@ class Way {
   lost = 0;
   passed = 0;
   #quality;
+  #link;
   #random;
+  #seen;
   #deliver;
   #queue = []; // {datagram, due}, in the order in which they leave
   #timer = null;
 
-  constructor(quality, random, deliver) {
+  constructor(quality, link, random, seen, deliver) {
     this.#quality = quality;
+    this.#link = link;
     this.#random = random;
+    this.#seen = seen;
     this.#deliver = deliver;
   }
 
@@ -104,13 +145,16 @@ class Way {
     this.taken++;
     // Each datagram takes as many numbers as any other, whatever becomes of it.
     const [lose, double, damage, overtake, late, place] = Array.from({ length: 6 }, this.#random);
-    if (lose < loss || this.#queue.length >= longestQueue) {
+    const turn = lose < loss || this.#queue.length >= longestQueue ? null : this.#link.take(datagram.length);
+    this.#seen(datagram, turn === null);
+    if (turn === null) {
       this.lost++;
       return;
     }
     if (damage < corrupt) datagram[Math.floor(place * datagram.length)] ^= 0xff;
-    this.#enqueue(datagram, delay + jitter * late, overtake < reorder);
-    if (double < duplicate) this.#enqueue(datagram, delay + jitter * late, false);
+    const arrival = turn + delay + jitter * late;
+    this.#enqueue(datagram, arrival, overtake < reorder);
+    if (double < duplicate) this.#enqueue(datagram, arrival, false);
   }
 
   end() {
@@ -120,13 +164,13 @@ class Way {
   }
 
   // Nobody overtakes by having less delay: that is what reordering is for.
-  #enqueue(datagram, delay, overtakes) {
+  #enqueue(datagram, arrival, overtakes) {
     this.passed++;
-    const due = performance.now() + delay;
+    const due = performance.now() + arrival;
     const last = this.#queue.at(-1);
     if (overtakes && last) this.#queue.unshift({ datagram, due: this.#queue[0].due });
     else this.#queue.push({ datagram, due: Math.max(due, last?.due ?? 0) });
-    this.#timer ??= setTimeout(() => this.#flush(), delay);
+    this.#timer ??= setTimeout(() => this.#flush(), arrival);
   }
 
   #flush() {

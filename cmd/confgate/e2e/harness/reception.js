@@ -36,6 +36,11 @@ export function watchFrames(video) {
   video.requestVideoFrameCallback(shown);
 }
 
+/** How many connections the page has made, and how many of them are as they should be. */
+export function connected() {
+  return { made: window.connections.length, sound: window.connections.filter((c) => c.connectionState === "connected").length };
+}
+
 /** The counters of what came in, summed over the page's connections, and longestGap. */
 export async function received() {
   const counters = {
