@@ -9,7 +9,7 @@ tool := go tool -modfile=.ci/tools/go.mod
 
 client := examples/socketio/dist/socket.io.js
 
-.PHONY: run build test check fmt lint race e2e fuzz bench microbench vuln soak faults links
+.PHONY: run build test check fmt lint race e2e fuzz bench microbench vuln soak faults deadlock links
 
 run: build    ## serve on this machine alone, without authentication
 	exec bin/confgate serve --dev
@@ -27,7 +27,7 @@ test:         ## everything: check, race and e2e, with a summary
 
 check: lint   ## what needs no run: vet, lint, scripts, modules
 	go vet ./...
-	.ci/need shellcheck && shellcheck .ci/fuzz .ci/need .ci/run .ci/test
+	.ci/need shellcheck && shellcheck .ci/deadlock .ci/fuzz .ci/need .ci/run .ci/test
 	go mod tidy -diff && go mod verify
 
 lint:         ## the linters and formatters of .golangci.yml
@@ -38,6 +38,9 @@ fmt:          ## gofmt and goimports
 
 race:         ## every Go test, under the race detector
 	.ci/need gcc && $(tool) gotestsum --format standard-quiet -- -race ./...
+
+deadlock:     ## the Go tests with mutexes that watch for deadlocks and wrong order
+	.ci/deadlock
 
 e2e: $(client) ## real clients in a real browser
 	.ci/need node npm chromium && cd cmd/confgate/e2e && npm ci --no-audit --no-fund && npm test

@@ -294,8 +294,11 @@ func (h *Hub) open(p *person, host UserID, c Open, main *room) (*room, error) {
 	if h.people[p.key] != p {
 		return nil, errDisplaced(p)
 	}
-	if h.draining {
+	switch {
+	case h.draining:
 		return nil, Errorf(Draining, "no new rooms")
+	case main != nil && h.rooms[roomKey{t, main.id}] != main: // it ends, and nothing more with it
+		return nil, Errorf(NoSuchRoom, "room %s is closed", main.id)
 	}
 	if c.Room == "" {
 		c.Room = h.freeID(t)
@@ -435,8 +438,15 @@ func (h *Hub) close(r *room) {
 	h.drop(r)
 }
 
-// drop takes a room out of the house. Called with mu held.
+// drop takes a room out of the house, and its breakout rooms with it, so that nobody
+// gets into them any more. Called with mu held.
 func (h *Hub) drop(r *room) {
+	for g := range r.breakouts {
+		h.drop(g)
+	}
+	if r.main != nil {
+		delete(r.main.breakouts, r)
+	}
 	if key := (roomKey{r.tenant, r.id}); h.rooms[key] == r {
 		delete(h.rooms, key)
 		less(h.made, r.maker)
@@ -506,6 +516,12 @@ func (h *Hub) vacate(r *room, p *person) {
 // start makes a room and its goroutine. Called with mu held.
 func (h *Hub) start(maker personKey, host UserID, c Open, main *room) *room {
 	r := newRoom(h, maker, host, c, main)
+	if main != nil {
+		if main.breakouts == nil {
+			main.breakouts = make(map[*room]struct{})
+		}
+		main.breakouts[r] = struct{}{}
+	}
 	h.rooms[roomKey{maker.tenant, c.Room}] = r
 	h.made[maker]++
 	h.ofTenant[maker.tenant]++

@@ -268,6 +268,33 @@ func TestBreakoutHoldsItsMainRoom(t *testing.T) {
 	})
 }
 
+// TestBreakoutEndsAtOnce: whoever comes when the last one has left does not get into a
+// breakout room of a room that has ended.
+func TestBreakoutEndsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(quiet{})
+		ann := h.client(t)
+		ann.asks(Hello{Cred: Credentials{User: "ann"}})
+		for range 100 {
+			ann.asks(Open{Room: "main", Mode: Mesh})
+			ann.asks(Join{Room: "main"})
+			ann.Do(t.Context(), Ref{}, Group{Room: "main"})
+			synctest.Wait()
+			events, _ := ann.out.Take(t.Context())
+			group := events[0].(Reply).Result.(Grouped).Group
+			want(t, ann.asks(Join{Room: group}), "[Joined]")
+			ann.Do(t.Context(), Ref{}, Leave{Room: "main"})
+			ann.Do(t.Context(), Ref{}, Leave{Room: group})
+			if r := h.there("", group); r != nil {
+				t.Fatal("the breakout room is there without its main room")
+			}
+			ann.heard()
+		}
+		ann.Close()
+		synctest.Wait()
+	})
+}
+
 func TestMessagesThatNameNoRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(quiet{})

@@ -26,8 +26,9 @@ type room struct {
 	end     context.CancelFunc
 
 	// Guarded by Hub.mu.
-	holds int  // seats, and people about to take one
-	used  bool // somebody had a seat, or the room was made by joining
+	holds     int                // seats, and people about to take one
+	used      bool               // somebody had a seat, or the room was made by joining
+	breakouts map[*room]struct{} // they end with it; nil: none yet
 
 	// Owned by run.
 	title    string
@@ -170,11 +171,8 @@ func (r *room) guard(m message) {
 	done = r.handle(m)
 }
 
-// clear empties a room that has ended. Its breakout rooms end with it.
+// clear empties a room that has ended.
 func (r *room) clear() {
-	for _, g := range r.groups {
-		r.endGroup(g)
-	}
 	for _, l := range r.legsInOrder() {
 		r.giveUp(l)
 	}

@@ -1,6 +1,7 @@
 package media
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"log/slog"
@@ -44,14 +45,15 @@ type stage struct {
 
 func newStage(t testing.TB, o core.MediaOptions) *stage {
 	t.Helper()
-	// Nobody connects the legs of some tests, and fuzzing takes its time.
-	return newStageOn(t, o, Config{IPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Log: quiet, Patience: 24 * time.Hour})
+	return newStageOn(t, o, Config{IPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Log: quiet})
 }
 
 func newStageOn(t testing.TB, o core.MediaOptions, c Config) *stage {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	t.Cleanup(cancel)
+	// Nobody connects the legs of some tests, and fuzzing takes its time.
+	c.Patience = cmp.Or(c.Patience, 24*time.Hour)
 	p, err := New(c)
 	if err != nil {
 		t.Fatal(err)
@@ -118,12 +120,14 @@ type client struct {
 	*webrtc.PeerConnection
 	s         *stage
 	connected chan struct{}
-	packets   [video + 1]chan arrived // what comes in
+	packets   [video + 1]chan arrived           // what comes in
+	early     [video + 1]map[uint16]*rtp.Packet // what follow has read and is not due yet
 	reports   chan *rtcp.SenderReport
 }
 
 type arrived struct {
-	stream string
+	stream   string
+	repaired bool // by retransmission: given before packets that wait to be read, however old
 	*rtp.Packet
 }
 
@@ -159,7 +163,7 @@ func (s *stage) client(options ...option) *client {
 	}
 	c := &client{PeerConnection: pc, s: s, connected: make(chan struct{}), packets: [...]chan arrived{
 		audio: make(chan arrived, 1<<14), video: make(chan arrived, 1<<14),
-	}, reports: make(chan *rtcp.SenderReport, 1<<10)}
+	}, early: [...]map[uint16]*rtp.Packet{audio: {}, video: {}}, reports: make(chan *rtcp.SenderReport, 1<<10)}
 	var once sync.Once
 	pc.OnConnectionStateChange(func(st webrtc.PeerConnectionState) {
 		if st == webrtc.PeerConnectionStateConnected {
@@ -184,11 +188,11 @@ func (s *stage) client(options ...option) *client {
 			}
 		}()
 		for {
-			p, _, err := t.ReadRTP()
+			p, about, err := t.ReadRTP()
 			if err != nil {
 				return
 			}
-			c.packets[kindOf(t.Kind())] <- arrived{t.StreamID(), p}
+			c.packets[kindOf(t.Kind())] <- arrived{t.StreamID(), about.Get(webrtc.AttributeRtxSsrc) != nil, p}
 		}
 	})
 	s.t.Cleanup(func() {

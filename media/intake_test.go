@@ -244,7 +244,7 @@ func FuzzOffer(f *testing.F) {
 			if !ok || (a.Err == nil) != (a.Answer != "") || errors.Is(a.Err, errPanic) {
 				t.Fatalf("%+v", e)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(deadline):
 			t.Fatal("no answer")
 		}
 	})

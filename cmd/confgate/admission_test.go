@@ -183,14 +183,12 @@ tenants:
 	}
 	id := g.dial(t, "/ws/id")
 	say(t, id, joinRoom("8", "a.b.c")) // there is no way in for tokens
-	for line := range g.log {
+	g.log.take(func(line map[string]any) bool {
 		if strings.Contains(fmt.Sprint(line), schoolKey) || strings.Contains(fmt.Sprint(line), clubKey) {
 			t.Errorf("the log has a key: %v", line)
 		}
-		if line["command"] == "Join" && line["cause"] == "no way in for such credentials is configured" {
-			break
-		}
-	}
+		return line["command"] == "Join" && line["cause"] == "no way in for such credentials is configured"
+	})
 	g.stop()
 	if err := <-g.end; err != nil {
 		t.Error(err)
@@ -208,13 +206,8 @@ func TestGuessingIsShutOut(t *testing.T) {
 	answered(t, registerAs(t, g, "school", schoolKey, ""), "401") // even the right key is not looked at
 	c := g.dial(t, "/ws/id")
 	say(t, c, joinRoom("8", hs256("secret", fmt.Sprintf(`{"id":8,"exp":%d}`, time.Now().Add(time.Hour).Unix()))))
-	for line := range g.log {
-		if line["command"] == "Join" {
-			if line["cause"] != "too many failures before this" {
-				t.Errorf("the log says %v", line)
-			}
-			break
-		}
+	if line := g.log.take(func(line map[string]any) bool { return line["command"] == "Join" }); line["cause"] != "too many failures before this" {
+		t.Errorf("the log says %v", line)
 	}
 	for reason, want := range map[string]float64{"bad_proof": 10, "throttled": 22} {
 		if got := g.metric(t, `confgate_auth_failures_total{reason="`+reason+`"}`); got != want {
@@ -363,7 +356,8 @@ func TestKeysRotate(t *testing.T) {
 	up.Store(false)
 	rewrite(t, file, next.pem(t))
 	g.reloads <- syscall.SIGHUP // has the host asked again, too
-	g.log.await(t, "authentication source lost")
+	g.log.await(t, "keys and tenants read again")
+	g.log.await(t, "authentication source lost")    // this time or still for the time before
 	hear(t, join(hosted.token(8, "")), aloneInRoom) // by the keys that it gave before
 	join(filed.token(8, ""))
 	refusal("token signed otherwise")

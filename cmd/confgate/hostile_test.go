@@ -179,7 +179,7 @@ func startRecorded(t *testing.T, args ...string) (*running, *record) {
 		t.Fatal(err)
 	}
 	log := new(record)
-	noted := make(lines, 10_000)
+	noted := newLines()
 	g, err := openGateway(c, newLog(io.MultiWriter(log, noted), logJSON, c.logLevel))
 	if err != nil {
 		t.Fatal(err)

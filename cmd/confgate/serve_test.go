@@ -17,6 +17,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -32,23 +33,38 @@ import (
 var ephemeral = []string{"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--media-port", "0"}
 
 // lines are what a gateway logs, one by one.
-type lines chan map[string]any
+type lines struct {
+	written chan map[string]any
+	passed  []map[string]any // what take has read and nobody wanted yet
+}
+
+func newLines() *lines { return &lines{written: make(chan map[string]any, 10_000)} }
 
 // Write takes one JSON line, as slog's handlers write them.
-func (l lines) Write(p []byte) (int, error) {
+func (l *lines) Write(p []byte) (int, error) {
 	line := map[string]any{}
 	if err := json.Unmarshal(p, &line); err != nil {
 		return 0, err
 	}
-	l <- line
+	l.written <- line
 	return len(p), nil
 }
 
-// await skips lines until one says msg.
-func (l lines) await(t *testing.T, msg string) map[string]any {
+// await takes out the first line that says msg.
+func (l *lines) await(t *testing.T, msg string) map[string]any {
 	t.Helper()
-	for {
-		if line := <-l; line["msg"] == msg {
+	return l.take(func(line map[string]any) bool { return line["msg"] == msg })
+}
+
+// take takes out the first line that is wanted. Those before it stay, as goroutines of
+// a gateway may log in any order.
+func (l *lines) take(wanted func(line map[string]any) bool) map[string]any {
+	for i := 0; ; i++ {
+		if i == len(l.passed) {
+			l.passed = append(l.passed, <-l.written)
+		}
+		if line := l.passed[i]; wanted(line) {
+			l.passed = slices.Delete(l.passed, i, i+1)
 			return line
 		}
 	}
@@ -57,7 +73,7 @@ func (l lines) await(t *testing.T, msg string) map[string]any {
 // running is a gateway that serves in this process.
 type running struct {
 	*gateway
-	log  lines
+	log  *lines
 	stop context.CancelFunc
 	end  chan error // what run returned
 	web  *http.Client
@@ -69,7 +85,7 @@ func start(t *testing.T, args ...string) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := make(lines, 10_000)
+	log := newLines()
 	g, err := openGateway(c, newLog(log, logJSON, slog.LevelDebug))
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +94,7 @@ func start(t *testing.T, args ...string) *running {
 }
 
 // serveFor has a gateway serve until the test ends or stops it.
-func serveFor(t *testing.T, g *gateway, log lines) *running {
+func serveFor(t *testing.T, g *gateway, log *lines) *running {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	r := &running{g, log, stop, make(chan error, 1), &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
@@ -305,7 +321,7 @@ func TestServeWarns(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			log := make(lines, 100)
+			log := newLines()
 			g, err := openGateway(config, newLog(log, logJSON, slog.LevelInfo))
 			if err != nil {
 				t.Fatal(err)

@@ -31,10 +31,11 @@ const maxKeySet = 64 << 10
 // They are fetched by Run, at intervals and when a token names a key that is not
 // there yet. If the host is lost, the last keys that it gave count.
 type JWKS struct {
-	config JWKSConfig
-	client *http.Client
-	wake   chan struct{} // asks Run to fetch now
-	line   *line
+	config  JWKSConfig
+	client  *http.Client
+	wanted  chan struct{} // asks Run to fetch now; a fetch that is under way will do
+	refresh chan struct{} // asks Run to fetch now, or again after the one under way
+	line    *line
 
 	// Guarded by mu.
 	mu    sync.Mutex
@@ -52,7 +53,7 @@ func NewJWKS(c JWKSConfig) (*JWKS, error) {
 	c.Timeout = cmp.Or(c.Timeout, 3*time.Second)
 	return &JWKS{
 		config: c, client: newClient(c.RoundTripper, 1), line: newLine("jwks", c.Log),
-		wake: make(chan struct{}, 1), done: make(chan struct{}),
+		wanted: make(chan struct{}, 1), refresh: make(chan struct{}, 1), done: make(chan struct{}),
 	}, nil
 }
 
@@ -70,17 +71,21 @@ func (j *JWKS) Run(ctx context.Context) {
 			timer.Stop()
 			return
 		case <-timer.C:
-		case <-j.wake:
-			timer.Stop()
+		case <-j.wanted:
+		case <-j.refresh:
 		}
+		timer.Stop()
 	}
 }
 
-// Refresh has the keys fetched now.
-func (j *JWKS) Refresh() {
+// Refresh has the keys fetched now, as they may have changed. It does not wait for them.
+func (j *JWKS) Refresh() { wish(j.refresh) }
+
+// wish puts a wish where there may be one already.
+func wish(c chan<- struct{}) {
 	select {
-	case j.wake <- struct{}{}:
-	default: // somebody else has asked
+	case c <- struct{}{}:
+	default:
 	}
 }
 
@@ -127,7 +132,7 @@ func (j *JWKS) look(ctx context.Context, kid, alg string) (key any, fetched <-ch
 		fetched = j.done
 	case time.Since(j.tried) >= j.config.Pause:
 		fetched = j.done
-		j.Refresh()
+		wish(j.wanted)
 	}
 	return key, fetched, err
 }
@@ -155,7 +160,7 @@ func (j *JWKS) fetch(ctx context.Context) error {
 		j.line.note(err, j.keys != nil)
 	}
 	select {
-	case <-j.wake: // asked for while this one was under way
+	case <-j.wanted: // while this one was under way
 	default:
 	}
 	close(j.done)

@@ -230,6 +230,25 @@ func TestJWKSManyWaitForOneFetch(t *testing.T) {
 	})
 }
 
+// TestJWKSIsRefreshedAfterAFetchUnderWay has the keys change while an older fetch, which
+// may have seen the old ones, is under way.
+func TestJWKSIsRefreshedAfterAFetchUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := newIssuer(t)
+		slow := make(chan struct{})
+		h := &host{code: http.StatusOK, body: setOf(jwkOf("old", i.ed.Public())), slow: slow}
+		j := keeping(t, h, nil)
+		synctest.Wait()
+		h.now(http.StatusOK, setOf(jwkOf("new", i.ed.Public())), nil)
+		j.Refresh()
+		close(slow)
+		synctest.Wait()
+		if err := knows(t, j, "new"); err != nil || h.times() != 2 {
+			t.Errorf("the new key: %v; asked %d times", err, h.times())
+		}
+	})
+}
+
 func TestURLs(t *testing.T) {
 	for text, ok := range map[string]bool{
 		"https://issuer.test/keys": true, "http://127.0.0.1:8080/keys?a=b": true,

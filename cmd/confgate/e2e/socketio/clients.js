@@ -21,7 +21,7 @@ export const options = (way, more) => ({
 });
 
 /** Resolves to the arguments of the next event of that name. */
-export function next(emitter, name, within = 10_000) {
+export function next(emitter, name, within = 30_000) {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`no ${name} within ${within} ms`)), within);
     emitter.once(name, (...values) => {
@@ -34,7 +34,7 @@ export function next(emitter, name, within = 10_000) {
 /** Resolves to what comes with the acknowledgement. */
 export function acknowledged(socket, event, ...values) {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error("no acknowledgement")), 10_000);
+    const timer = setTimeout(() => reject(new Error("no acknowledgement")), 30_000);
     socket.emit(event, ...values, (reply) => {
       clearTimeout(timer);
       resolve(reply);
