@@ -20,10 +20,12 @@ type Limits struct {
 	// RegisterTimeout is how long they may last.
 	RegisterTimeout time.Duration
 
-	// What one connection may send; see costOf. What is over is slowed down.
+	// What one connection may send; see costOf. What is over waits for its turn.
 	Messages, Drawing Rate
-	// FloodTime is how long a client may send too much without a pause.
-	FloodTime time.Duration
+	// FloodBursts is how many bursts may wait besides the first, FloodTime how long a
+	// client may send too much without a pause.
+	FloodBursts int
+	FloodTime   time.Duration
 }
 
 // DefaultLimits suit a school behind one address, on a small machine.
@@ -33,7 +35,7 @@ func DefaultLimits() Limits {
 		Unregistered: 5_000, UnregisteredPerAddress: 500,
 		RegisterTimeout: 10 * time.Second,
 		Messages:        Rate{PerSecond: 50, Burst: 200}, Drawing: Rate{PerSecond: 200, Burst: 400},
-		FloodTime: 30 * time.Second,
+		FloodBursts: 3, FloodTime: 30 * time.Second,
 	}
 }
 
