@@ -84,6 +84,9 @@ func (s *Session) User() UserID {
 	return s.me.key.user
 }
 
+// InRoom reports whether the client is in a room, as far as is known.
+func (s *Session) InRoom() bool { return len(s.rooms) > 0 }
+
 func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
 
 // Lose goes offline as Close does, but that the seats are kept for the grace time

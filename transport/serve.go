@@ -84,7 +84,10 @@ type Options struct {
 	Full         func() bool   // there is no memory for new calls; nil: there is
 	Limits       Limits        // of them, those of one connection's frames
 	Limited      func(Limit)   // told of a limit that bites; nil: the Observer is
-	Registered   func()        // called once the client has said who it is, and was let in; nil: nobody wants to know
+	// Sparing is asked before a line of a kind that strangers can cause at will, and how
+	// many were skipped since the last one. Nil: all are written.
+	Sparing    func(kind string) (skipped int, ok bool)
+	Registered func() // called once the client has said who it is, and was let in; nil: nobody wants to know
 }
 
 func (o Options) withDefaults() Options {
@@ -96,6 +99,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Limited == nil {
 		o.Limited = o.Observer.Limited
+	}
+	if o.Sparing == nil {
+		o.Sparing = func(string) (int, bool) { return 0, true }
 	}
 	if o.Full == nil {
 		o.Full = func() bool { return false }
@@ -155,20 +161,28 @@ func newPumps(ctx context.Context, cut context.CancelCauseFunc, c receiver, hub 
 func (p *pumps) end(cause error) {
 	o := p.options
 	p.late.Wait()
-	user := p.session.User()
+	user, inRoom := p.session.User(), p.session.InRoom()
 	if lost(cause) {
 		p.session.Lose()
 	} else {
 		p.session.Close()
 	}
 	p.stopWriting()
-	if limit := endingOf(cause).limit; limit != "" {
+	limit := endingOf(cause).limit
+	if limit != "" {
 		o.Limited(limit)
 	}
 	o.Observer.Closed(p.dialect.Name, o.Framing, cause)
+	skipped := 0
+	if !inRoom && (user == "" || limit != "") {
+		var ok bool
+		if skipped, ok = o.Sparing("connection ended, " + Reason(cause)); !ok {
+			return
+		}
+	}
 	p.log().Info("connection ended", "user", clip(string(user)), "duration", time.Since(p.began),
 		"frames_in", p.framesIn, "frames_out", p.framesOut, "bad_frames", p.badFrames,
-		"reason", Reason(cause), "cause", clip(cause.Error()))
+		"reason", Reason(cause), "cause", clip(cause.Error()), "lines_skipped", skipped)
 }
 
 // lost reports whether a connection ended against its client's will, as far as can be
@@ -325,12 +339,22 @@ func (p *pumps) register() {
 	}
 }
 
+// badFrame tells of a frame that could not be read: of a few of each connection, and of
+// fewer of strangers'.
 func (p *pumps) badFrame(ref core.Ref, err error) {
 	p.options.Observer.BadFrame(p.dialect.Name)
 	p.badFrames++
-	if p.badFrames <= maxBadFrameLines {
-		p.log().Warn("bad frame", "user", clip(string(p.session.User())), "op", clip(ref.Op), "error", clip(err.Error()))
+	if p.badFrames > maxBadFrameLines {
+		return
 	}
+	user, skipped := p.session.User(), 0
+	if user == "" {
+		var ok bool
+		if skipped, ok = p.options.Sparing("bad frame"); !ok {
+			return
+		}
+	}
+	p.log().Warn("bad frame", "user", clip(string(user)), "op", clip(ref.Op), "error", clip(err.Error()), "lines_skipped", skipped)
 }
 
 // startWriting writes what waits, and ends the connection where that fails.
