@@ -326,11 +326,13 @@ func (s *Session) room(id RoomID) (*room, error) {
 	return s.hub.find(s.me, id)
 }
 
-// send gives m to r, and forgets r if that leaves the client without a seat there.
+// send gives m to r, and forgets r if that leaves the client without a seat there. It
+// waits for what r had to tell because of it.
 func (s *Session) send(ctx context.Context, r *room, m message) (handled, error) {
 	done, err := r.send(ctx, m)
 	if !done.seated {
 		s.rooms = slices.DeleteFunc(s.rooms, func(o *room) bool { return o == r })
 	}
+	pay(ctx, done.wait)
 	return done, err
 }

@@ -115,6 +115,7 @@ func (noMedia) Handled(core.RoomID, core.Caller, core.Command, *core.Error) {}
 func (noMedia) LegFailed(core.RoomID, core.Leg, error)                      {}
 func (noMedia) FirstPacket(time.Duration)                                   {}
 func (noMedia) Expelled(core.RoomID, core.Caller, error)                    {}
+func (noMedia) Slowed(core.RoomID)                                          {}
 func (noMedia) Panicked(core.RoomID, any, []byte)                           {}
 func (noMedia) Authorize(_ context.Context, c core.Credentials) (core.Grant, error) {
 	return core.Grant{User: c.User}, nil
