@@ -17,6 +17,8 @@ type Limits struct {
 	Message     int // bytes of a chat message, a stroke, a notice
 	SDP         int // bytes of a session description
 	Image       int // bytes of a page or a canvas
+	RoomRate    int // events a second that one room tells its members, together; see tellCost
+	RoomBurst   int // of them, more that may be told at once
 	Misses      int // rooms that one user asks for in vain, and joins refused to one connection, in ten minutes
 }
 
@@ -25,13 +27,14 @@ func DefaultLimits() Limits {
 	return Limits{
 		TenantRooms: 10_000, UserRooms: 100, SpareLegs: 2, Candidates: 64,
 		Name: 256, Message: 64 << 10, SDP: 256 << 10, Image: 10 << 20, Misses: 50,
+		RoomRate: 50_000, RoomBurst: 100_000,
 	}
 }
 
 // Limit names one of the Limits, for metrics.
 type Limit string
 
-// The limits that refuse.
+// The limits that bite.
 const (
 	TenantRooms Limit = "tenant_rooms"
 	UserRooms   Limit = "user_rooms"
@@ -41,11 +44,12 @@ const (
 	SDPSize     Limit = "sdp"
 	ImageSize   Limit = "image"
 	Misses      Limit = "misses"
+	RoomRate    Limit = "room_rate" // slows down
 )
 
 // LimitNames gives all of them.
 func LimitNames() []Limit {
-	return []Limit{TenantRooms, UserRooms, Legs, Candidates, MessageSize, SDPSize, ImageSize, Misses}
+	return []Limit{TenantRooms, UserRooms, Legs, Candidates, MessageSize, SDPSize, ImageSize, Misses, RoomRate}
 }
 
 // over refuses what is over a limit.

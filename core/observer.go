@@ -22,6 +22,10 @@ type Observer interface {
 	// ErrLapsed, or what Grant.Stays said.
 	Expelled(room RoomID, who Caller, cause error)
 
+	// Slowed is told when people begin to be slowed down because too much is told in
+	// their room.
+	Slowed(room RoomID)
+
 	// Panicked is told that a room was ended by a bug.
 	Panicked(room RoomID, reason any, stack []byte)
 }

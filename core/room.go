@@ -46,6 +46,7 @@ type room struct {
 	talking  map[UserID]bool
 	groups   []RoomID
 	news     []news // waits until the reply is out
+	fanout   fanout
 }
 
 // seat is a member's place.
@@ -101,7 +102,8 @@ type handled struct {
 	skipped bool // it concerned nobody here
 	result  Result
 	err     error
-	state   RoomState // where it was looked at
+	state   RoomState     // where it was looked at
+	wait    time.Duration // until the sender is to be listened to again
 
 	expelled bool // somebody was put out
 }
@@ -113,6 +115,7 @@ func newRoom(h *Hub, maker personKey, host UserID, c Open, main *room) *room {
 		in: make(chan message), life: life, end: end,
 		title: h.limits.name(c.Title), capacity: c.Capacity, speaking: c.Speaking, host: host,
 		byUser: make(map[UserID]*seat), legs: make(map[legName]*leg), talking: make(map[UserID]bool),
+		fanout: fanoutOf(h.limits),
 	}
 	if r.capacity == 0 {
 		r.capacity = h.capacity
@@ -242,9 +245,19 @@ func (r *room) handle(m message) (done handled) {
 		}
 		r.hub.watch.Handled(r.id, Caller{m.from.key.user, m.from.remote}, m.cmd, AsError(done.err))
 	}
+	done.wait = r.charge()
 	r.sendNews() // the reply first, then the news
 	done.seated = m.from != nil && r.mine(m.from) != nil
 	return done
+}
+
+// charge gives how long who caused the news is to wait.
+func (r *room) charge() time.Duration {
+	wait, first := r.fanout.charge(r.news, time.Now())
+	if first {
+		r.hub.watch.Slowed(r.id)
+	}
+	return wait
 }
 
 func (r *room) sendNews() {

@@ -35,6 +35,7 @@ func (quiet) Handled(RoomID, Caller, Command, *Error) {}
 func (quiet) LegFailed(RoomID, Leg, error)            {}
 func (quiet) FirstPacket(time.Duration)               {}
 func (quiet) Expelled(RoomID, Caller, error)          {}
+func (quiet) Slowed(RoomID)                           {}
 func (quiet) Panicked(RoomID, any, []byte)            {}
 
 // table is a room with no goroutine and the people around it.

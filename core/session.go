@@ -84,6 +84,9 @@ func (s *Session) User() UserID {
 	return s.me.key.user
 }
 
+// InRoom reports whether the client is in a room, as far as is known.
+func (s *Session) InRoom() bool { return len(s.rooms) > 0 }
+
 func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
 
 // Lose goes offline as Close does, but that the seats are kept for the grace time
@@ -323,11 +326,13 @@ func (s *Session) room(id RoomID) (*room, error) {
 	return s.hub.find(s.me, id)
 }
 
-// send gives m to r, and forgets r if that leaves the client without a seat there.
+// send gives m to r, and forgets r if that leaves the client without a seat there. It
+// waits for what r had to tell because of it.
 func (s *Session) send(ctx context.Context, r *room, m message) (handled, error) {
 	done, err := r.send(ctx, m)
 	if !done.seated {
 		s.rooms = slices.DeleteFunc(s.rooms, func(o *room) bool { return o == r })
 	}
+	pay(ctx, done.wait)
 	return done, err
 }

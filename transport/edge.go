@@ -222,7 +222,7 @@ func (e *Edge) options(v *visit, framing string) Options {
 	return Options{
 		Framing: framing, Remote: v.remote, Origin: v.origin, Registered: v.register,
 		Full: e.config.Full, Limits: e.config.Limits, Limited: func(l Limit) { e.limited(l, v.remote) },
-		Observer: e.config.Observer, Log: e.config.Log,
+		Observer: e.config.Observer, Log: e.config.Log, Sparing: e.notices.due,
 		OutboxLimit: e.config.OutboxLimit, OutboxBytes: e.config.OutboxBytes, WriteTimeout: e.config.WriteTimeout,
 	}
 }

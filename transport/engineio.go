@@ -227,7 +227,7 @@ func (g *engine) receive(w http.ResponseWriter, r *http.Request, s *engineSessio
 	}
 	for _, p := range packets {
 		if err := s.take(p); err != nil {
-			s.cut(err)
+			s.finish(err)
 			break
 		}
 	}

@@ -43,6 +43,7 @@ type talker interface {
 	attachment() error // a message of bytes
 	joined() bool      // the client has said what it wants
 	quiet(missed bool) // the client has missed a sign of life, or is back
+	settle()           // wait until all that came is done, or the session has ended
 	leave(cause error) // the session has ended
 }
 
@@ -193,6 +194,12 @@ func (s *engineSession) handle(p enginePacket) error {
 		return fmt.Errorf("%w: heartbeat in the wrong direction", ErrBroken)
 	}
 	return nil // a pong, or something that means nothing here
+}
+
+// finish ends the session once all is done that came before its client's last word.
+func (s *engineSession) finish(cause error) {
+	s.talker.settle()
+	s.cut(cause)
 }
 
 // takeTurn makes the caller the one who brings packets, unless somebody is.

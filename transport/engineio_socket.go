@@ -86,7 +86,7 @@ func (g *engine) upgrade(w http.ResponseWriter, r *http.Request, s *engineSessio
 func (s *engineSession) startReading(ws *engineSocket) {
 	go func() {
 		defer s.running.Done()
-		s.cut(s.read(ws))
+		s.finish(s.read(ws))
 	}()
 }
 

@@ -20,10 +20,12 @@ type Limits struct {
 	// RegisterTimeout is how long they may last.
 	RegisterTimeout time.Duration
 
-	// What one connection may send; see costOf. What is over is slowed down.
+	// What one connection may send; see costOf. What is over waits for its turn.
 	Messages, Drawing Rate
-	// FloodTime is how long a client may send too much without a pause.
-	FloodTime time.Duration
+	// FloodBursts is how many bursts may wait besides the first, FloodTime how long a
+	// client may send too much without a pause.
+	FloodBursts int
+	FloodTime   time.Duration
 }
 
 // DefaultLimits suit a school behind one address, on a small machine.
@@ -33,7 +35,7 @@ func DefaultLimits() Limits {
 		Unregistered: 5_000, UnregisteredPerAddress: 500,
 		RegisterTimeout: 10 * time.Second,
 		Messages:        Rate{PerSecond: 50, Burst: 200}, Drawing: Rate{PerSecond: 200, Burst: 400},
-		FloodTime: 30 * time.Second,
+		FloodBursts: 3, FloodTime: 30 * time.Second,
 	}
 }
 
@@ -144,13 +146,15 @@ func (c *census) leave(a netip.Addr, registered bool) {
 	}
 }
 
-// noticeSpan is how often the log tells of a limit at most.
+// noticeSpan is how often the log has a line of one kind at most, where strangers can
+// cause as many as they like.
 const noticeSpan = 10 * time.Second
 
-// notices keeps the log from being filled by those who run into limits.
+// notices keeps the log from being filled by those who run into limits, and by
+// strangers. The kinds of lines are a closed set.
 type notices struct {
-	mu    sync.Mutex
-	limit map[Limit]*notice // guarded by mu
+	mu   sync.Mutex
+	kind map[string]*notice // guarded by mu
 }
 
 type notice struct {
@@ -158,19 +162,19 @@ type notice struct {
 	skipped int
 }
 
-// due reports whether it is time for a line about a limit, and how many there would
-// have been since the last one.
-func (n *notices) due(l Limit) (skipped int, ok bool) {
+// due reports whether it is time for a line of a kind, and how many there would have
+// been since the last one.
+func (n *notices) due(kind string) (skipped int, ok bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.limit == nil {
-		n.limit = make(map[Limit]*notice)
+	if n.kind == nil {
+		n.kind = make(map[string]*notice)
 	}
 	now := time.Now()
-	last := n.limit[l]
+	last := n.kind[kind]
 	if last == nil {
 		last = &notice{}
-		n.limit[l] = last
+		n.kind[kind] = last
 	} else if now.Sub(last.told) < noticeSpan {
 		last.skipped++
 		return 0, false
@@ -183,7 +187,7 @@ func (n *notices) due(l Limit) (skipped int, ok bool) {
 // limited tells of a limit that bites, and of whom.
 func (e *Edge) limited(l Limit, remote string) {
 	e.config.Observer.Limited(l)
-	if skipped, ok := e.notices.due(l); ok {
+	if skipped, ok := e.notices.due("limit " + string(l)); ok {
 		e.config.Log.Warn("limit reached", "limit", string(l), "remote", remote, "lines_skipped", skipped)
 	}
 }

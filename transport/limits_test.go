@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -262,6 +263,14 @@ func TestForgedHeadersEvadeNothing(t *testing.T) {
 		if got := knock(5000, "10.0.0.1:1", "203.0.113.6"); got != 200 {
 			t.Errorf("another client of the proxy got %d", got)
 		}
+		var remotes []string // as the log has them
+		for v := range edge.visits {
+			remotes = append(remotes, v.remote)
+		}
+		slices.Sort(remotes)
+		if got := slices.Compact(remotes); !slices.Equal(got, []string{"192.0.2.1:1", "203.0.113.5", "203.0.113.6"}) {
+			t.Errorf("the book has %q", got)
+		}
 		if err := edge.Shutdown(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -275,16 +284,6 @@ func TestForgedHeadersEvadeNothing(t *testing.T) {
 		}
 		if n := strings.Count(l.log.String(), "a proxy is not trusted"); n != 1 || !strings.Contains(l.log.String(), `"proxy":"10.0.0.2"`) {
 			t.Errorf("the log has %d lines about the proxy", n)
-		}
-		var remotes []string
-		for _, line := range l.lines(t) {
-			if line["msg"] == "connection ended" {
-				remotes = append(remotes, line["remote"].(string))
-			}
-		}
-		slices.Sort(remotes)
-		if got := slices.Compact(remotes); !slices.Equal(got, []string{"192.0.2.1:1", "203.0.113.5", "203.0.113.6"}) {
-			t.Errorf("the log has %q", got)
 		}
 	})
 }
@@ -530,4 +529,50 @@ func TestSlowReadersLoseNothingForOthers(t *testing.T) {
 	if err := edge.Shutdown(context.WithoutCancel(t.Context())); err != nil {
 		t.Error(err)
 	}
+}
+
+// Thousands of strangers who come, say what means nothing, and go or are cut off leave
+// some lines, that say how many there would have been. People who are in a room have a
+// line each.
+func TestStrangersDoNotFillTheLog(t *testing.T) {
+	const strangers, people, most = 1000, 20, 12
+	synctest.Test(t, func(t *testing.T) {
+		l := &ledger{}
+		e := New(Config{Hub: newHub(), Observer: l, Log: slog.New(slog.NewJSONHandler(l, nil))})
+		serve := func(limits Limits, frames []string, then error) {
+			o := e.options(&visit{edge: e, remote: "192.0.2.1:1"}, "script")
+			o.Registered, o.Limits = nil, limits
+			Serve(t.Context(), &script{frames: frames, then: then}, e.config.Hub, parrot, o)
+		}
+		flood := Limits{Messages: Rate{PerSecond: 1, Burst: 1}, FloodBursts: 1}
+		for i := range strangers {
+			serve(Limits{}, []string{"bad luck", "worse"}, ErrLeft)
+			serve(Limits{}, nil, ErrUnregistered)
+			serve(flood, slices.Repeat([]string{"bad luck"}, 10), nil)
+			serve(Limits{}, []string{fmt.Sprint("hello u", i)}, ErrTooBig) // not in a room
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r.Header.Set("Origin", "https://evil.com")
+			e.admit(httptest.NewRecorder(), r)
+		}
+		for i := range people {
+			serve(Limits{}, []string{fmt.Sprint("join r ann", i)}, ErrTooBig)
+			serve(Limits{}, []string{fmt.Sprint("hello ann", i)}, ErrLeft)
+		}
+		known := 0
+		lines := l.lines(t)
+		for _, line := range lines {
+			if user, _ := line["user"].(string); strings.HasPrefix(user, "ann") {
+				known++
+			}
+		}
+		if known != 2*people || len(lines) > known+most {
+			t.Errorf("%d lines, %d of people, want %d and %d more at most", len(lines), known, 2*people, most)
+		}
+		<-time.After(noticeSpan)
+		serve(Limits{}, nil, ErrLeft)
+		lines = l.lines(t)
+		if last := lines[len(lines)-1]; last["reason"] != "left" || last["lines_skipped"] != strangers-1. {
+			t.Errorf("the last line is %v", last)
+		}
+	})
 }

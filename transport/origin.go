@@ -37,7 +37,9 @@ func (e *Edge) admit(w http.ResponseWriter, r *http.Request) bool {
 			return true
 		}
 	}
-	e.config.Log.Warn("origin refused", "origin", clip(strings.Join(origins, ", ")), "remote", e.remote(r))
+	if skipped, ok := e.notices.due("origin refused"); ok {
+		e.config.Log.Warn("origin refused", "origin", clip(strings.Join(origins, ", ")), "remote", e.remote(r), "lines_skipped", skipped)
+	}
 	http.Error(w, "origin not allowed", http.StatusForbidden)
 	return false
 }

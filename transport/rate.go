@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"context"
 	"time"
 
 	"confgate/core"
@@ -65,29 +64,37 @@ func (b *bucket) take(tokens float64, now time.Time) time.Duration {
 	rate := float64(b.rate.PerSecond)
 	b.spent = max(0, b.spent-rate*now.Sub(b.at).Seconds()) + tokens
 	b.at = now
-	debt := b.spent - float64(b.rate.Burst)
+	debt := b.debt()
 	if debt <= 0 {
 		return 0
 	}
 	return time.Duration(debt / rate * float64(time.Second))
 }
 
-// throttle slows a client down that sends too much: its frames are not read until
-// they are due, and wait on the line and in the client. Nothing is lost, which
-// matters most where a dialect has no words to refuse with. Who presses on without a
-// pause is cut off in the end. One goroutine uses it.
+// debt gives how much was taken beyond what was there, at the last time.
+func (b *bucket) debt() float64 { return b.spent - float64(b.rate.Burst) }
+
+// throttle says when a client's frames are due. One that sends too much is slowed
+// down, and loses nothing, which matters most where a dialect has no words to refuse
+// with. One that sends far too much, or presses on without a pause, is cut off. One
+// goroutine uses it.
 type throttle struct {
 	messages, drawing bucket
+	bursts            int           // that may wait besides the first; 0: no limit
 	patience          time.Duration // with who presses on; 0: no end
 	pressed           time.Time     // since when frames come too fast; zero: they do not
 }
 
 func newThrottle(l Limits) throttle {
-	return throttle{messages: bucket{rate: l.Messages}, drawing: bucket{rate: l.Drawing}, patience: l.FloodTime}
+	return throttle{
+		messages: bucket{rate: l.Messages}, drawing: bucket{rate: l.Drawing},
+		bursts: l.FloodBursts, patience: l.FloodTime,
+	}
 }
 
-// hold waits until a frame is due. It tells when a client begins to be slowed down.
-func (t *throttle) hold(ctx context.Context, cmd core.Command, size int, slowed func(Limit)) error {
+// due gives how long a frame that came just now has to wait, behind so many others, or
+// says that it is one too many. It tells when a client begins to be slowed down.
+func (t *throttle) due(cmd core.Command, size, waiting int, slowed func(Limit)) (time.Duration, error) {
 	b, limit := &t.messages, LimitMessages
 	cost, drawing := costOf(cmd, size)
 	if drawing {
@@ -98,19 +105,18 @@ func (t *throttle) hold(ctx context.Context, cmd core.Command, size int, slowed 
 	switch {
 	case wait == 0:
 		t.pressed = time.Time{}
-		return nil
 	case t.pressed.IsZero():
 		t.pressed = now
 		slowed(limit)
-	case t.patience > 0 && now.Sub(t.pressed) >= t.patience:
-		return ErrFlood
+	case t.patience > 0 && now.Sub(t.pressed) >= t.patience, t.isFlood(max(float64(waiting), b.debt()-cost), b.rate):
+		return 0, ErrFlood
 	}
-	due := time.NewTimer(wait)
-	defer due.Stop()
-	select {
-	case <-due.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return wait, nil
+}
+
+// isFlood reports whether too much waits: frames or their cost, whichever is more, or
+// thousands of the cheapest could wait. The last one does not count: a single frame may
+// cost as much as the dialect lets it.
+func (t *throttle) isFlood(waiting float64, r Rate) bool {
+	return t.bursts > 0 && waiting > float64(t.bursts*r.Burst)
 }

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -82,7 +84,10 @@ type Options struct {
 	Full         func() bool   // there is no memory for new calls; nil: there is
 	Limits       Limits        // of them, those of one connection's frames
 	Limited      func(Limit)   // told of a limit that bites; nil: the Observer is
-	Registered   func()        // called once the client has said who it is, and was let in; nil: nobody wants to know
+	// Sparing is asked before a line of a kind that strangers can cause at will, and how
+	// many were skipped since the last one. Nil: all are written.
+	Sparing    func(kind string) (skipped int, ok bool)
+	Registered func() // called once the client has said who it is, and was let in; nil: nobody wants to know
 }
 
 func (o Options) withDefaults() Options {
@@ -94,6 +99,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Limited == nil {
 		o.Limited = o.Observer.Limited
+	}
+	if o.Sparing == nil {
+		o.Sparing = func(string) (int, bool) { return 0, true }
 	}
 	if o.Full == nil {
 		o.Full = func() bool { return false }
@@ -152,20 +160,29 @@ func newPumps(ctx context.Context, cut context.CancelCauseFunc, c receiver, hub 
 // end has the client leave, or stay for a while if it may come back, and tells of it.
 func (p *pumps) end(cause error) {
 	o := p.options
-	user := p.session.User()
+	p.late.Wait()
+	user, inRoom := p.session.User(), p.session.InRoom()
 	if lost(cause) {
 		p.session.Lose()
 	} else {
 		p.session.Close()
 	}
 	p.stopWriting()
-	if limit := endingOf(cause).limit; limit != "" {
+	limit := endingOf(cause).limit
+	if limit != "" {
 		o.Limited(limit)
 	}
 	o.Observer.Closed(p.dialect.Name, o.Framing, cause)
+	skipped := 0
+	if !inRoom && (user == "" || limit != "") {
+		var ok bool
+		if skipped, ok = o.Sparing("connection ended, " + Reason(cause)); !ok {
+			return
+		}
+	}
 	p.log().Info("connection ended", "user", clip(string(user)), "duration", time.Since(p.began),
 		"frames_in", p.framesIn, "frames_out", p.framesOut, "bad_frames", p.badFrames,
-		"reason", Reason(cause), "cause", clip(cause.Error()))
+		"reason", Reason(cause), "cause", clip(cause.Error()), "lines_skipped", skipped)
 }
 
 // lost reports whether a connection ended against its client's will, as far as can be
@@ -197,22 +214,27 @@ type pumps struct {
 	began   time.Time
 
 	// Owned by read.
-	framesIn, badFrames int
-	known               bool // the client has said who it is
-	throttle            throttle
+	framesIn int
+	throttle throttle
+	// Owned by read while nothing waits in backlog, else by catchUp.
+	badFrames int
+	known     bool // the client has said who it is
 	// Owned by write.
 	framesOut int
 
+	backlog backlog
+	late    sync.WaitGroup // who catches up, one at a time
+
 	writers sync.WaitGroup // one at a time
-	// Guarded by mu.
-	mu   sync.Mutex
-	over bool // nothing is to be written any more
+	mu      sync.Mutex     // held while a writer begins, and while over is set
+	over    atomic.Bool    // nothing is to be written any more
 }
 
 func (p *pumps) read(ctx context.Context, c Conn) error {
 	for {
 		frame, err := c.Read(ctx)
 		if err != nil {
+			p.settle(ctx)
 			return err
 		}
 		if ctx.Err() != nil {
@@ -224,31 +246,80 @@ func (p *pumps) read(ctx context.Context, c Conn) error {
 	}
 }
 
-// take handles a frame from the client. One at a time is, and none after the end.
+// take sees to a frame from the client: it is handled here and now, or waits until it
+// is due. One at a time is taken, and none after the end.
 func (p *pumps) take(ctx context.Context, frame []byte) error {
 	p.framesIn++
 	if !utf8.Valid(frame) {
+		p.settle(ctx)
 		return ErrNotUTF8
 	}
-	cmd, ref, err := p.dialect.Codec.Decode(frame)
+	r := request{size: len(frame)}
+	r.cmd, r.ref, r.bad = p.dialect.Codec.Decode(frame)
 	if p.acks != nil {
-		ref.Ack = p.acks.Wanted()
+		r.ref.Ack = p.acks.Wanted()
 	}
-	if err := p.throttle.hold(ctx, cmd, len(frame), p.options.Limited); err != nil {
-		return err
-	}
+	waiting := p.backlog.waiting()
+	wait, err := p.throttle.due(r.cmd, r.size, waiting, p.options.Limited)
 	switch {
 	case err != nil:
-		p.badFrame(ref, err)
-		p.session.Fail(ref, err)
-	case grows(cmd) && p.options.Full():
-		p.options.Limited(LimitMemory)
-		p.session.Fail(ref, core.Errorf(core.Draining, "no memory for more calls"))
-	case cmd != nil:
-		p.session.Do(ctx, ref, cmd)
-		p.register()
+		return err
+	case wait == 0 && waiting == 0:
+		p.handle(ctx, r)
+		return nil
+	}
+	r.due = time.Now().Add(wait)
+	first, err := p.backlog.add(ctx, r)
+	if first {
+		p.startCatchingUp(ctx)
+	}
+	return err
+}
+
+// startCatchingUp handles what waits, and ends the connection where that fails.
+func (p *pumps) startCatchingUp(ctx context.Context) {
+	p.late.Go(func() {
+		if err := p.guard(func() error { return p.catchUp(ctx) }); err != nil {
+			p.out.Cut(err)
+		}
+	})
+}
+
+// catchUp handles frames as they become due, until none waits.
+func (p *pumps) catchUp(ctx context.Context) error {
+	for more := true; more; more = p.backlog.drop() {
+		r := p.backlog.first()
+		if err := sleep(ctx, time.Until(r.due)); err != nil {
+			return err
+		}
+		p.handle(ctx, r)
 	}
 	return nil
+}
+
+// settle is for when the client will say no more: it waits until all is handled that
+// came before. Nothing is written any more, as that would fail, and look like a line
+// that broke.
+func (p *pumps) settle(ctx context.Context) {
+	if p.backlog.waiting() > 0 {
+		p.stopWriting()
+		p.backlog.settle(ctx)
+	}
+}
+
+// handle does what a frame asks for. One at a time is handled, in order.
+func (p *pumps) handle(ctx context.Context, r request) {
+	switch {
+	case r.bad != nil:
+		p.badFrame(r.ref, r.bad)
+		p.session.Fail(r.ref, r.bad)
+	case grows(r.cmd) && p.options.Full():
+		p.options.Limited(LimitMemory)
+		p.session.Fail(r.ref, core.Errorf(core.Draining, "no memory for more calls"))
+	case r.cmd != nil:
+		p.session.Do(ctx, r.ref, r.cmd)
+		p.register()
+	}
 }
 
 // log is for lines about this connection. It is made when there is one.
@@ -268,23 +339,38 @@ func (p *pumps) register() {
 	}
 }
 
+// badFrame tells of a frame that could not be read: of a few of each connection, and of
+// fewer of strangers'.
 func (p *pumps) badFrame(ref core.Ref, err error) {
 	p.options.Observer.BadFrame(p.dialect.Name)
 	p.badFrames++
-	if p.badFrames <= maxBadFrameLines {
-		p.log().Warn("bad frame", "user", clip(string(p.session.User())), "op", clip(ref.Op), "error", clip(err.Error()))
+	if p.badFrames > maxBadFrameLines {
+		return
 	}
+	user, skipped := p.session.User(), 0
+	if user == "" {
+		var ok bool
+		if skipped, ok = p.options.Sparing("bad frame"); !ok {
+			return
+		}
+	}
+	p.log().Warn("bad frame", "user", clip(string(user)), "op", clip(ref.Op), "error", clip(err.Error()), "lines_skipped", skipped)
 }
 
 // startWriting writes what waits, and ends the connection where that fails.
 func (p *pumps) startWriting(ctx context.Context, cut context.CancelCauseFunc) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.over {
+	if p.over.Load() {
+		p.discard()
 		return
 	}
 	p.writers.Go(func() {
-		if err := p.guard(func() error { return p.write(ctx) }); err != nil {
+		err := p.guard(func() error { return p.write(ctx) })
+		switch {
+		case p.over.Load(), errors.Is(err, net.ErrClosed): // the client's last word was read: who reads knows why
+			p.discard()
+		case err != nil:
 			cut(err)
 		}
 	})
@@ -294,9 +380,16 @@ func (p *pumps) startWriting(ctx context.Context, cut context.CancelCauseFunc) {
 // written from then on.
 func (p *pumps) stopWriting() {
 	p.mu.Lock()
-	p.over = true
+	p.over.Store(true)
 	p.mu.Unlock()
 	p.writers.Wait()
+}
+
+// discard empties the outbox of a client that has gone.
+func (p *pumps) discard() {
+	for more := true; more; {
+		more = len(p.out.Drain()) > 0
+	}
 }
 
 // write writes until nothing waits.
@@ -306,7 +399,7 @@ func (p *pumps) write(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case len(events) == 0:
+		case len(events) == 0, p.over.Load():
 			return nil
 		}
 		for _, event := range events {

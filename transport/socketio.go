@@ -242,6 +242,15 @@ func (c *sioClient) quiet(missed bool) {
 	}
 }
 
+func (c *sioClient) settle() {
+	c.mu.Lock()
+	all := slices.Clone(c.namespaces)
+	c.mu.Unlock()
+	for _, n := range all {
+		n.settle()
+	}
+}
+
 func (c *sioClient) leave(cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -15,10 +15,11 @@ type namespace struct {
 	name   string
 
 	// Guarded by mu, which is held while a frame is handled.
-	mu   sync.Mutex
-	take func(frame []byte) // made with the first event; nil until then
-	over bool               // nothing is taken any more
-	ack  string             // that the last frame wants
+	mu     sync.Mutex
+	take   func(frame []byte) // made with the first event; nil until then
+	finish func()             // waits until what was taken is handled; made with take
+	over   bool               // nothing is taken any more
+	ack    string             // that the last frame wants
 
 	// Guarded by client.mu.
 	cut   context.CancelCauseFunc // nil until the first event
@@ -32,7 +33,7 @@ type sioRequest struct {
 }
 
 // pass handles a frame, as the first of its namespace for a new connection. A client
-// cannot send faster than it is served.
+// cannot send much faster than it is served.
 func (c *sioClient) pass(n *namespace, q sioRequest) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -63,6 +64,7 @@ func (c *sioClient) serve(n *namespace) bool {
 			cut(err)
 		}
 	}
+	n.finish = func() { p.settle(ctx) }
 	context.AfterFunc(ctx, func() {
 		defer c.session.running.Done()
 		n.mu.Lock() // a frame that is being handled heeds ctx
@@ -97,8 +99,18 @@ func (n *namespace) isOver() bool {
 	return n.over
 }
 
+// settle waits until all that came is handled, or the connection has ended.
+func (n *namespace) settle() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.finish != nil && !n.over {
+		n.finish()
+	}
+}
+
 // disconnect ends the connection, as the client wishes.
 func (n *namespace) disconnect() {
+	n.settle()
 	n.client.mu.Lock()
 	cut := n.cut
 	n.client.mu.Unlock()

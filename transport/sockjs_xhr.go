@@ -154,8 +154,8 @@ func (x *xhr) find(r *http.Request) *xhrSession {
 	return s
 }
 
-// send serves requests that bring messages. They wait until the session takes the
-// messages, so a client cannot send faster than it is served.
+// send serves requests that bring messages. They wait until the session has room
+// for the messages, so a client cannot send much faster than it is served.
 func (x *xhr) send(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=UTF-8")
 	s := x.find(r)

@@ -128,8 +128,7 @@ type line struct {
 	net.Conn
 	came func()
 
-	// Owned by who reads.
-	ended bool // there will be no more bytes
+	ended atomic.Bool // there will be no more bytes; whoever closes the connection reads, too
 }
 
 func (l *line) Read(p []byte) (int, error) {
@@ -137,7 +136,9 @@ func (l *line) Read(p []byte) (int, error) {
 	if n > 0 {
 		l.came()
 	}
-	l.ended = l.ended || err != nil
+	if err != nil {
+		l.ended.Store(true)
+	}
 	return n, err
 }
 
@@ -238,7 +239,7 @@ const scratchBytes = 8 << 10
 // look whole.
 func (s *scratch) read(ws *websocket.Conn, l *line) (websocket.MessageType, []byte, error) {
 	kind, message, err := s.readAny(ws)
-	if err == nil && l.ended {
+	if err == nil && l.ended.Load() {
 		err = io.ErrUnexpectedEOF
 	}
 	return kind, message, err

@@ -30,6 +30,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 //	claim ROOM USER  the same, where USER has gone quiet; else it is "refused"
 //	hello USER   says who the client is; the answer is "welcome"
 //	say TEXT         tells everyone else in the room TEXT
+//	stroke TEXT      is a stroke on the whiteboard, with the body TEXT
+//	trickle X        is a candidate
+//	offer X          is an SDP
 //	bad REASON       is malformed
 //	panic            makes Decode panic, mute makes Encode panic
 //
@@ -59,6 +62,12 @@ func (parrotCodec) Decode(frame []byte) (core.Command, core.Ref, error) {
 		}
 	case "say":
 		return core.Say{Message: core.JSON(rest)}, core.Ref{}, nil
+	case "stroke":
+		return core.Cast{Topic: core.Stroke, Body: core.JSON(rest)}, core.Ref{}, nil
+	case "trickle":
+		return core.Trickle{}, core.Ref{}, nil
+	case "offer":
+		return core.Offer{SDP: rest}, core.Ref{}, nil
 	case "bad":
 		return nil, core.Ref{Op: "bad", ID: "sorry"}, core.Errorf(core.Malformed, "%s", rest)
 	case "panic":
@@ -83,6 +92,8 @@ func (parrotCodec) Encode(e core.Event) [][]byte {
 		}
 	case core.Said:
 		return [][]byte{e.Message}
+	case core.Passed:
+		return [][]byte{e.Body}
 	default: // a parrot says nothing by itself
 	}
 	return nil
@@ -104,6 +115,7 @@ func (noMedia) Handled(core.RoomID, core.Caller, core.Command, *core.Error) {}
 func (noMedia) LegFailed(core.RoomID, core.Leg, error)                      {}
 func (noMedia) FirstPacket(time.Duration)                                   {}
 func (noMedia) Expelled(core.RoomID, core.Caller, error)                    {}
+func (noMedia) Slowed(core.RoomID)                                          {}
 func (noMedia) Panicked(core.RoomID, any, []byte)                           {}
 func (noMedia) Authorize(_ context.Context, c core.Credentials) (core.Grant, error) {
 	return core.Grant{User: c.User}, nil
@@ -165,6 +177,13 @@ func (l *ledger) lines(t *testing.T) (lines []map[string]any) {
 		lines = append(lines, fields)
 	}
 	return lines
+}
+
+// badFrames gives how many were handled.
+func (l *ledger) badFrames() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.bad
 }
 
 // ends gives how connections have ended.

@@ -173,6 +173,13 @@ func (j *journal) Expelled(room core.RoomID, who core.Caller, cause error) {
 	}
 }
 
+// Slowed tells in which room too much is said.
+func (j *journal) Slowed(room core.RoomID) {
+	if attrs, ok := j.refusals.admit(slog.String("room", brief(string(room)))); ok {
+		j.log.LogAttrs(context.Background(), slog.LevelWarn, "room slowed down", attrs...)
+	}
+}
+
 // Panicked tells where the bug is.
 func (j *journal) Panicked(room core.RoomID, reason any, stack []byte) {
 	attrs, ok := j.failures.admit(

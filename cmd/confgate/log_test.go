@@ -81,6 +81,7 @@ func TestJournal(t *testing.T) {
 		{"a long name", func(j *journal) {
 			j.Handled(core.RoomID(strings.Repeat("é", 150)), core.Caller{User: "8", Remote: "192.0.2.8:1"}, core.Ping{}, core.AsError(core.Errorf(core.Invalid, "no")))
 		}, fmt.Sprintf(`{"level":"INFO","msg":"command refused","command":"Ping","room":"%s…","user":"8","remote":"192.0.2.8:1","code":"invalid","reason":"no"}`, strings.Repeat("é", 100))},
+		{"slow", func(j *journal) { j.Slowed("c-1") }, `{"level":"WARN","msg":"room slowed down","room":"c-1"}`},
 		{"first packet", func(j *journal) { j.FirstPacket(time.Second) }, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -207,6 +207,9 @@ func (m *metrics) Expelled(_ core.RoomID, _ core.Caller, cause error) {
 	m.expelled.WithLabelValues(expelledFor(cause)).Inc()
 }
 
+// Slowed implements core.Observer.
+func (m *metrics) Slowed(core.RoomID) { m.limits.WithLabelValues(string(core.RoomRate)).Inc() }
+
 // Panicked implements core.Observer.
 func (m *metrics) Panicked(core.RoomID, any, []byte) { m.panics.Inc() }
 

@@ -32,6 +32,7 @@ var goroutines = []struct{ pkg, function, why string }{
 
 	{"./transport", "Edge.welcome", "a timer for each connection, until its client has said who it is or it ends"},
 	{"./transport", "pumps.startWriting", "the writer, beside the reader in Serve's caller's, while there is something to write; Serve waits for it"},
+	{"./transport", "pumps.startCatchingUp", "one while frames wait until they are due, which nobody else handles meanwhile; the connection's end waits for it"},
 	{"./transport", "Edge.socketHandler", "one for each WebSocket, until it is closed"},
 	{"./transport", "engineSession.begin", "a timer for each session, until it ends; one goroutine then, until nothing of it runs"},
 	{"./transport", "engineSession.startReading", "one for each WebSocket that carries a session, until either ends"},

@@ -378,6 +378,12 @@ func (all observers) Expelled(room core.RoomID, who core.Caller, cause error) {
 	}
 }
 
+func (all observers) Slowed(room core.RoomID) {
+	for _, o := range all {
+		o.Slowed(room)
+	}
+}
+
 func (all observers) Panicked(room core.RoomID, reason any, stack []byte) {
 	for _, o := range all {
 		o.Panicked(room, reason, stack)

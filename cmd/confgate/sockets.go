@@ -30,6 +30,7 @@ func socketFlags(fs *flag.FlagSet, c *config) {
 	fs.DurationVar(&c.sockets.RegisterTimeout, "register-timeout", l.RegisterTimeout, "`time` in which a client must be let in")
 	rateFlags(fs, &c.sockets.Messages, l.Messages, "message", "messages a second; an SDP counts as 4")
 	rateFlags(fs, &c.sockets.Drawing, l.Drawing, "drawing", "strokes a second")
+	fs.IntVar(&c.sockets.FloodBursts, "flood-bursts", l.FloodBursts, "most `bursts` that wait, besides one; more is cut off")
 	fs.DurationVar(&c.sockets.FloodTime, "flood-time", l.FloodTime, "`time` for which more is slowed down, not cut off")
 }
 
@@ -42,7 +43,7 @@ func rateFlags(fs *flag.FlagSet, r *transport.Rate, preset transport.Rate, name,
 // socketSettings are the settings that socketFlags declares.
 var socketSettings = []string{
 	"trusted-proxy", "proxy-header", "outbox-events", "outbox-bytes", "max-sockets", "max-sockets-per-ip", "max-unregistered", "max-unregistered-per-ip",
-	"register-timeout", "message-rate", "message-burst", "drawing-rate", "drawing-burst", "flood-time", "memory-guard",
+	"register-timeout", "message-rate", "message-burst", "drawing-rate", "drawing-burst", "flood-bursts", "flood-time", "memory-guard",
 }
 
 // checkSockets finds limits that make no sense.

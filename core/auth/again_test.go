@@ -188,6 +188,7 @@ func (noMedia) Close()                                                      {}
 func (noMedia) Handled(core.RoomID, core.Caller, core.Command, *core.Error) {}
 func (noMedia) LegFailed(core.RoomID, core.Leg, error)                      {}
 func (noMedia) FirstPacket(time.Duration)                                   {}
+func (noMedia) Slowed(core.RoomID)                                          {}
 func (noMedia) Expelled(core.RoomID, core.Caller, error)                    {}
 func (noMedia) Panicked(core.RoomID, any, []byte)                           {}
 

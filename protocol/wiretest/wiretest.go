@@ -399,6 +399,9 @@ func (r *recorder) Expelled(room core.RoomID, who core.Caller, cause error) {
 // FirstPacket implements core.Observer.
 func (r *recorder) FirstPacket(time.Duration) {}
 
+// Slowed implements core.Observer.
+func (r *recorder) Slowed(core.RoomID) {}
+
 // Panicked implements core.Observer.
 func (r *recorder) Panicked(room core.RoomID, reason any, stack []byte) {
 	r.write(fmt.Sprintf("%s panicked: %v\n%s", room, reason, stack))

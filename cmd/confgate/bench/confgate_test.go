@@ -80,6 +80,7 @@ type alarm struct{ t *testing.T }
 func (alarm) Handled(core.RoomID, core.Caller, core.Command, *core.Error) {}
 func (alarm) FirstPacket(time.Duration)                                   {}
 func (alarm) Expelled(core.RoomID, core.Caller, error)                    {}
+func (alarm) Slowed(core.RoomID)                                          {}
 func (a alarm) LegFailed(_ core.RoomID, leg core.Leg, cause error) {
 	a.t.Errorf("leg %v: %v", leg, cause)
 }

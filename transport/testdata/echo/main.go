@@ -98,6 +98,7 @@ func (world) Handled(core.RoomID, core.Caller, core.Command, *core.Error)       
 func (world) LegFailed(core.RoomID, core.Leg, error)                                {}
 func (world) FirstPacket(time.Duration)                                             {}
 func (world) Expelled(core.RoomID, core.Caller, error)                              {}
+func (world) Slowed(core.RoomID)                                                    {}
 func (world) Panicked(core.RoomID, any, []byte)                                     {}
 func (world) Authorize(_ context.Context, c core.Credentials) (core.Grant, error) {
 	return core.Grant{User: c.User}, nil

@@ -169,4 +169,5 @@ func (nobody) Handled(core.RoomID, core.Caller, core.Command, *core.Error) {}
 func (nobody) LegFailed(core.RoomID, core.Leg, error)                      {}
 func (nobody) FirstPacket(time.Duration)                                   {}
 func (nobody) Expelled(core.RoomID, core.Caller, error)                    {}
+func (nobody) Slowed(core.RoomID)                                          {}
 func (nobody) Panicked(core.RoomID, any, []byte)                           {}
