@@ -32,7 +32,7 @@ func (j *judged) seconds(n int, share float64, estimate int) {
 		if !j.paused && (i+1)%max(1, j.every) == 0 {
 			j.expected += 100
 			j.lost += uint32(100 * share)
-			j.estimated(estimate)
+			j.estimate = estimate
 		}
 		rate := 1_000_000
 		if j.below > 0 {
