@@ -22,7 +22,7 @@ type bandwidth struct {
 	expected, lost             uint32
 	expectedBefore, lostBefore uint32
 	loss                       float64 // the share that came out of that
-	afresh                     bool    // the next report may tell of what was lost before a try, too
+	afresh                     bool    // the next report tells of what was lost before the last change, too
 
 	below   int // how many layers below the best it gets
 	bad     int // judgements in a row
@@ -162,13 +162,19 @@ func (b *bandwidth) rising(now time.Time) bool {
 
 // try begins anew with what may be more than the link bears.
 func (b *bandwidth) try(now time.Time) {
-	b.bad, b.good, b.loss = 0, 0, 0
-	b.trying, b.afresh, b.rose = true, true, now
+	b.forget()
+	b.trying, b.rose = true, now
+}
+
+// forget lets what was found of one layer not count against another.
+func (b *bandwidth) forget() {
+	b.bad, b.good, b.loss, b.afresh = 0, 0, 0, true
 }
 
 // wait puts the next try off, each time for longer.
 func (b *bandwidth) wait(now time.Time) {
-	b.bad, b.trying = 0, false
+	b.forget()
+	b.trying = false
 	b.patient = min(max(firstRetry, 2*b.patient), lastRetry)
 	b.retry = now.Add(b.patient)
 }
