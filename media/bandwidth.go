@@ -12,16 +12,17 @@ import (
 // it is too thin for are the larger layers, then the picture; never the voice. A
 // link that has been found too thin is tried again, later each time.
 type bandwidth struct {
-	limit    int  // what the client wants at most, bit/s; 0 when it did not say
-	estimate int  // what it believes to be able to take, bit/s; 0 when it has not said
-	rising   bool // it said less before
+	limit    int       // what the client wants at most, bit/s; 0 when it did not say
+	estimate int       // what it believes to be able to take, bit/s; 0 when it has not said
+	before   int       // the same, when it was last judged
+	rose     time.Time // when that was less last, or what is sent became more
 
 	// Of its reports: packets up to the latest and those lost of them, and the same
 	// when it was last judged.
 	expected, lost             uint32
 	expectedBefore, lostBefore uint32
 	loss                       float64 // the share that came out of that
-	afresh                     bool    // the next report may tell of what was lost before a try, too
+	afresh                     bool    // the next report tells of what was lost before the last change, too
 
 	below   int // how many layers below the best it gets
 	bad     int // judgements in a row
@@ -42,6 +43,7 @@ const (
 	badToStep    = 2 * time.Second
 	badToPause   = 3 * time.Second // of the worse kind
 	badToGiveUp  = time.Second     // a try, which costs the voice, too
+	restAtMost   = 3 * time.Second // of an estimate that rises
 	firstRetry   = 5 * time.Second
 	lastRetry    = time.Minute
 )
@@ -69,8 +71,8 @@ func (b *bandwidth) judge(rate int, lower, paused bool, now time.Time) verdict {
 		if now.Before(b.retry) {
 			return stay
 		}
-		b.estimate, b.rising = 0, false // it was of a link without a picture
-		b.try()
+		b.estimate, b.before = 0, 0 // of a link without a picture
+		b.try(now)
 		return resume
 	}
 	// An estimate alone may be of a client that is busy: it counts for a smaller
@@ -78,7 +80,7 @@ func (b *bandwidth) judge(rate int, lower, paused bool, now time.Time) verdict {
 	// to catch up with a larger picture, by 8 % a second at most
 	// (draft-ietf-rmcat-gcc-02 section 5.5), and tells nothing.
 	thin := b.estimate > 0 && b.estimate*10 < rate*8
-	if thin && b.rising && b.loss <= lossTooMuch {
+	if rising := b.rising(now); thin && rising && b.loss <= lossTooMuch {
 		b.bad = 0
 		return stay
 	}
@@ -94,7 +96,7 @@ func (b *bandwidth) judge(rate int, lower, paused bool, now time.Time) verdict {
 			b.patient, b.trying = 0, false
 		}
 		if b.below > 0 && b.good > goodToStep && !now.Before(b.retry) {
-			b.try()
+			b.try(now)
 			b.below--
 			return stepUp
 		}
@@ -146,27 +148,48 @@ func (b *bandwidth) sample() bool {
 	return true
 }
 
+// rising reports whether the estimate has risen lately, and not fallen since.
+func (b *bandwidth) rising(now time.Time) bool {
+	switch {
+	case b.before > 0 && b.estimate > b.before:
+		b.rose = now
+	case b.estimate < b.before:
+		b.rose = time.Time{}
+	}
+	b.before = b.estimate
+	return now.Sub(b.rose) <= restAtMost
+}
+
 // try begins anew with what may be more than the link bears.
-func (b *bandwidth) try() {
-	b.bad, b.good, b.loss = 0, 0, 0
-	b.trying, b.afresh = true, true
+func (b *bandwidth) try(now time.Time) {
+	b.forget()
+	b.trying, b.rose = true, now
+}
+
+// forget lets what was found of one layer not count against another.
+func (b *bandwidth) forget() {
+	b.bad, b.good, b.loss, b.afresh = 0, 0, 0, true
 }
 
 // wait puts the next try off, each time for longer.
 func (b *bandwidth) wait(now time.Time) {
-	b.bad, b.trying = 0, false
+	b.forget()
+	b.trying = false
 	b.patient = min(max(firstRetry, 2*b.patient), lastRetry)
 	b.retry = now.Add(b.patient)
 }
 
-// lossReported notes what a subscriber lost of what was sent. It reports whether its
-// link is said to bear less than that, so that copies would be lost as well.
-func (l *lane) lossReported(o *outlet, r *rtcp.ReceptionReport) (full bool) {
+// lossReported notes what a subscriber lost of what was sent. It gives the share to be
+// made up for: what was found lost last, unless the link is said to bear no more.
+func (l *lane) lossReported(o *outlet, r *rtcp.ReceptionReport) float64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	// The count has 24 bits and a sign: what comes twice counts twice.
 	o.link.expected, o.link.lost = r.LastSequenceNumber, uint32(int32(r.TotalLost<<8)>>8)
-	return o.target != nil && o.link.estimate > 0 && o.link.estimate < o.target.rate
+	if o.target != nil && o.link.estimate > 0 && o.link.estimate < o.target.rate {
+		return 0
+	}
+	return o.link.loss
 }
 
 // estimateReported notes what a subscriber's link bears.
@@ -174,13 +197,8 @@ func (l *lane) estimateReported(o *outlet, rate int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !o.paused {
-		o.link.estimated(rate)
+		o.link.estimate = rate
 	}
-}
-
-func (b *bandwidth) estimated(rate int) {
-	b.rising = b.estimate > 0 && rate > b.estimate
-	b.estimate = rate
 }
 
 // assignAll gives each outlet the track that fits it. It gives the tracks that

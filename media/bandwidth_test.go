@@ -32,7 +32,7 @@ func (j *judged) seconds(n int, share float64, estimate int) {
 		if !j.paused && (i+1)%max(1, j.every) == 0 {
 			j.expected += 100
 			j.lost += uint32(100 * share)
-			j.estimated(estimate)
+			j.estimate = estimate
 		}
 		rate := 1_000_000
 		if j.below > 0 {
@@ -68,6 +68,16 @@ func TestJudge(t *testing.T) {
 			j.every = 3
 			j.seconds(30, 0, 90e3)
 		}, []string{"4s pause", "9s resume"}},
+		"lost of the larger": {true, func(j *judged) {
+			j.seconds(3, 0.5, 100e3)
+			j.lost += 80 // which the first report after the change tells, and no other soon
+			j.expected += 100
+			j.seconds(1, 0, 90e3)
+			j.every = 4
+			j.seconds(3, 0, 90e3)
+			j.every = 0
+			j.seconds(1, 0, 2e6)
+		}, []string{"3s smaller", "8s larger"}},
 		"an estimate rises and rests": {true, func(j *judged) {
 			j.seconds(3, 0, 500e3)
 			j.seconds(5, 0, 500e3)
@@ -81,7 +91,7 @@ func TestJudge(t *testing.T) {
 		"as thin as before":  {false, func(j *judged) { j.seconds(100, 0.5, 0) }, []string{"4s pause", "9s resume", "12s pause", "22s resume", "25s pause", "45s resume", "48s pause", "1m28s resume", "1m31s pause"}},
 		"later and later":    {false, func(j *judged) { j.seconds(400, 0.5, 0); j.said = j.said[len(j.said)-2:] }, []string{"5m40s resume", "5m43s pause"}},
 		"forgotten":          {false, func(j *judged) { j.seconds(13, 0.5, 0); j.seconds(30, 0, 0); j.seconds(4, 0.5, 0); j.seconds(6, 0, 0) }, []string{"4s pause", "9s resume", "12s pause", "22s resume", "47s pause", "52s resume"}},
-		"worse, then better": {true, func(j *judged) { j.seconds(7, 0.5, 0); j.seconds(30, 0, 0) }, []string{"3s smaller", "7s pause", "17s resume", "22s larger"}},
+		"worse, then better": {true, func(j *judged) { j.seconds(8, 0.5, 0); j.seconds(30, 0, 0) }, []string{"3s smaller", "8s pause", "18s resume", "23s larger"}},
 		"a rising estimate": {true, func(j *judged) {
 			j.seconds(3, 0, 500e3)
 			for e := 300_000; e < 1e6; e += e / 12 { // as Chromium's, after a smaller picture

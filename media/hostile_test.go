@@ -536,13 +536,9 @@ func TestThinLinkIsNotFilledWithCopies(t *testing.T) {
 	storm()
 	began, sent := v.repaired, v.image.octets.Load()
 	for range 30 {
-		v.says(
-			&rtcp.ReceiverEstimatedMaximumBitrate{Bitrate: 200e3, SSRCs: []uint32{v.image.ssrc}},
-			&rtcp.ReceiverReport{Reports: []rtcp.ReceptionReport{{
-				SSRC: v.image.ssrc, LastSequenceNumber: uint32(v.image.numbers.high), FractionLost: 80, // for a moment, and none in all
-			}}},
-		)
+		v.says(&rtcp.ReceiverEstimatedMaximumBitrate{Bitrate: 200e3, SSRCs: []uint32{v.image.ssrc}})
 		st.second("f")
+		v.loses(0.3, uint64(layerPackets["f"]))
 		storm()
 	}
 	if again, sent := v.repaired-began, v.image.octets.Load()-sent; again == 0 || 10*again > 4*sent {

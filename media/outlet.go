@@ -249,10 +249,7 @@ func (l *leg) received(reports []rtcp.ReceptionReport) {
 		if o := l.sends(reports[i].SSRC); o != nil {
 			l.room.plane.stats.observe(downlink, &reports[i], o.lane.rate)
 			if o.kind == video {
-				o.again.loss = float64(reports[i].FractionLost) / 256
-				if full := o.lane.lossReported(o, &reports[i]); full {
-					o.again.loss = 0
-				}
+				o.again.loss = o.lane.lossReported(o, &reports[i])
 			}
 		}
 	}
@@ -283,7 +280,7 @@ const (
 
 // resends is the account of what a subscriber may have sent again.
 type resends struct {
-	loss   float64   // the share of packets that the subscriber last reported lost, 0 if for want of room
+	loss   float64   // the share of packets to make up for
 	tokens int       // bytes that may be sent now
 	octets uint64    // sent in all, when tokens were last earned
 	at     time.Time // when tokens were last earned
