@@ -226,12 +226,12 @@ func (h *Hub) expel(ctx context.Context, key personKey) (done Expelled) {
 		rooms = append(rooms, r)
 	}
 	h.mu.Unlock()
-	if p != nil {
+	for _, r := range rooms {
+		done.Seats += r.putOut(ctx, message{expel: key.user, wordless: true})
+	}
+	if p != nil { // after that, or it might leave by itself before it is put out
 		p.out.Cut(ErrRevoked)
 		done.Connections++
-	}
-	for _, r := range rooms {
-		done.Seats += r.putOut(ctx, key.user)
 	}
 	return done
 }
@@ -246,12 +246,13 @@ func (h *Hub) ExpelFrom(ctx context.Context, t TenantID, u UserID, id RoomID) Ex
 	if r == nil {
 		return Expelled{}
 	}
-	return Expelled{Seats: r.putOut(ctx, u)}
+	return Expelled{Seats: r.putOut(ctx, message{expel: u})}
 }
 
-// putOut empties somebody's seat, if they have one, and counts it.
-func (r *room) putOut(ctx context.Context, u UserID) (seats int) {
-	done, err := r.send(ctx, message{expel: u, cause: ErrRevoked})
+// putOut empties the seat of whom m expels, if they have one, and counts it.
+func (r *room) putOut(ctx context.Context, m message) (seats int) {
+	m.cause = ErrRevoked
+	done, err := r.send(ctx, m)
 	if err == nil && done.expelled {
 		return 1
 	}
@@ -259,16 +260,17 @@ func (r *room) putOut(ctx context.Context, u UserID) (seats int) {
 }
 
 // expel takes s out of the room, and tells all concerned.
-func (r *room) expel(s *seat, cause error) {
+func (r *room) expel(s *seat, m message) {
 	s.person.putOut.Store(true)
 	r.leave(s)
 	switch {
 	case s.isAway():
 		r.awaitReturn()
+	case m.wordless:
 	case s.untold:
 		s.person.out.Cut(ErrRevoked)
 	default:
 		r.tell(s, Kicked{r.id, r.host})
 	}
-	r.hub.watch.Expelled(r.id, Caller{s.User, s.person.remote}, cause)
+	r.hub.watch.Expelled(r.id, Caller{s.User, s.person.remote}, m.cause)
 }

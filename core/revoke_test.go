@@ -136,6 +136,23 @@ func (c *client) enter(room RoomID, as UserID) string {
 	return c.asks(Join{Room: room, Cred: &Credentials{User: as}, Online: Displace, Make: &Open{Mode: SFU}, Alone: true, Untold: true})
 }
 
+// TestExpelledConnectionLeavesAtOnce: who is cut off and goes faster than the house can
+// look was put out all the same.
+func TestExpelledConnectionLeavesAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, g := judged(t, HubConfig{}, 0)
+		ann := h.client(t)
+		ann.out.cut = func(error) { ann.Close() }
+		want(t, ann.enter("r", "ann"), "[Joined]")
+		if n := h.ExpelUser(t.Context(), "", "ann"); n != (Expelled{1, 1}) {
+			t.Errorf("%+v", n)
+		}
+		if out := g.putOut(); !slices.Equal(out, []string{"r ann: access was revoked"}) {
+			t.Errorf("put out %q", out)
+		}
+	})
+}
+
 // TestExpelUser: out at once, with one word to the others; another connection is
 // judged by what counts then.
 func TestExpelUser(t *testing.T) {

@@ -87,9 +87,10 @@ type message struct {
 	grace time.Duration
 	look  bool // say what a newcomer would be told
 
-	expel UserID // who is put out
-	right *right // only if their seat still hangs on it; nil: whatever it hangs on
-	cause error  // why
+	expel    UserID // who is put out
+	right    *right // only if their seat still hangs on it; nil: whatever it hangs on
+	cause    error  // why
+	wordless bool   // their connection is about to be cut, and they are told no more
 
 	overdue bool // somebody has been away for too long
 
@@ -228,7 +229,7 @@ func (r *room) handle(m message) (done handled) {
 		}
 	case m.expel != "":
 		if s := r.byUser[m.expel]; s != nil && (m.right == nil || m.right == s.right) {
-			r.expel(s, m.cause)
+			r.expel(s, m)
 			done.expelled = true
 		}
 	case m.overdue:
