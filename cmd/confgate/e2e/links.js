@@ -25,7 +25,7 @@ const wholeWithin = 5; // seconds, from the end of the loss
 const lossy = { delay: 40, jitter: 10 };
 
 const thin = { rate: 1e6, queue: 50, delay: 20 };
-const tooThin = 2 / 3; // of what is sent, if that is less: a busy machine may send no 1 Mbit/s
+const tooThin = 2 / 3; // of what is sent, if that is less: the page sends no more than 1 Mbit/s can just bear
 const voiceOnly = { rate: 80e3, queue: 50, delay: 20 };
 const half = 320; // pixels that the smaller layer is wide
 const smallerWithin = 5; // seconds
