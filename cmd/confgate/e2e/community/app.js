@@ -47,9 +47,11 @@ class CommunityApp {
     this.received = [];
   }
 
+  /** sockjs-client gives a connection a second or less to open, which a busy machine may need: then another is tried. */
   connect({ url, transport, userId, roomId, media }) {
     this.userId = userId;
     this.media = media;
+    this.transport = null;
     this.socket = new SockJS(url, null, { transports: [transport] });
     this.socket.onopen = () => {
       this.transport = this.socket.transport;
@@ -58,7 +60,9 @@ class CommunityApp {
       });
     };
     this.socket.onmessage = (message) => this.onMessage(JSON.parse(message.data));
-    this.socket.onclose = (event) => { this.closed = { code: event.code, reason: event.reason }; };
+    this.socket.onclose = () => {
+      if (!this.transport) this.connect({ url, transport, userId, roomId, media });
+    };
   }
 
   send(message) {
