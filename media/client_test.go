@@ -187,12 +187,23 @@ func (s *stage) client(options ...option) *client {
 				}
 			}
 		}()
-		for {
+		var repaired []arrived // until there is what came before them
+		for begun := false; ; {
 			p, about, err := t.ReadRTP()
 			if err != nil {
 				return
 			}
-			c.packets[kindOf(t.Kind())] <- arrived{t.StreamID(), about.Get(webrtc.AttributeRtxSsrc) != nil, p}
+			a := arrived{t.StreamID(), about.Get(webrtc.AttributeRtxSsrc) != nil, p}
+			if a.repaired && !begun {
+				repaired = append(repaired, a)
+				continue
+			}
+			begun = true
+			c.packets[kindOf(t.Kind())] <- a
+			for _, a := range repaired {
+				c.packets[kindOf(t.Kind())] <- a
+			}
+			repaired = nil
 		}
 	})
 	s.t.Cleanup(func() {
