@@ -3,7 +3,6 @@ package media
 import (
 	"encoding/binary"
 	"errors"
-	"io"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -622,17 +621,15 @@ func TestSlowTCP(t *testing.T) {
 
 // TestTCPStrangers connects over TCP and shows no password: so many may, for so long.
 func TestTCPStrangers(t *testing.T) {
-	dialFrom := func(s *stage, place byte) net.Conn {
+	dial := func(s *stage) net.Conn {
 		t.Helper()
-		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, place)}}
-		conn, err := d.DialContext(s.ctx, "tcp", net.JoinHostPort("127.0.0.1", portString(s.plane)))
+		conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", portString(s.plane)))
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = conn.Close() })
 		return conn
 	}
-	dial := func(s *stage) net.Conn { return dialFrom(s, 1) }
 	ended := func(conn net.Conn) {
 		t.Helper()
 		if err := conn.SetReadDeadline(time.Now().Add(deadline)); err != nil {
@@ -665,20 +662,28 @@ func TestTCPStrangers(t *testing.T) {
 				runtime.Gosched()
 			}
 		}
-		var all []io.Closer
-		for range maxStrangersAt {
-			all = append(all, dial(s))
+		// The places are taken here, as so many connections may take longer to make than
+		// the first of them lasts.
+		take := func(n int, site byte) (last *stream) {
+			for range n {
+				one := &stream{place: netip.AddrFrom4([4]byte{10, 0, 0, site})}
+				if !s.plane.streams.admit(one) {
+					t.Fatalf("a stranger of site %d is refused", site)
+				}
+				t.Cleanup(func() { s.plane.streams.remove(one) })
+				last = one
+			}
+			return last
 		}
-		until(maxStrangersAt)
-		ended(dial(s)) // while others come in
-		for place := range byte(maxStrangers/maxStrangersAt - 1) {
-			for range maxStrangersAt {
-				all = append(all, dialFrom(s, 2+place))
+		var last *stream
+		for site := range byte(maxStrangers / maxStrangersAt) {
+			last = take(maxStrangersAt, site)
+			if s.plane.streams.admit(&stream{place: last.place}) {
+				t.Errorf("site %d has more strangers than it may", site)
 			}
 		}
-		until(maxStrangers)
-		ended(dialFrom(s, 200))
-		_ = all[0].Close()
+		ended(dial(s))
+		s.plane.streams.met(last)
 		until(maxStrangers - 1)
 		// Who is known is no stranger, and makes room for another.
 		b := newBroadcast(s, 0)
