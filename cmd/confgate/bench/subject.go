@@ -156,8 +156,9 @@ func (s *subject) args() []string {
 		"--media-port", strconv.Itoa(int(s.media)), "--media-ip", "127.0.0.1",
 		"--id-jwt-secret-file", s.secretFile(0), "--id-jwt-secret-file", s.secretFile(1), "--id-jwt-secret-file", s.secretFile(2),
 		"--id-jwt-secret-encoding", "plain", "--id-tenant", trialTenant, "--tenants-file", s.tenantsFile(),
-		// Everybody comes from this machine: what one guesses must not shut out all.
-		"--auth-failures", "1000000", "--auth-tenant-failures", "-1", "--log-format", "json",
+		// Everybody comes from this machine: what one guesses must not shut out all, and
+		// so many failures must not be remembered for long.
+		"--auth-failures", "1000000", "--auth-tenant-failures", "-1", "--auth-window", "30s", "--log-format", "json",
 	}, s.flags...)
 }
 
