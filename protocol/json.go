@@ -87,7 +87,8 @@ func Write(v any) []byte {
 	return b
 }
 
-// Decoder reads a frame whose kind is known and that has passed Check.
+// Decoder reads a frame whose kind is known and that has passed Check. It gives a
+// command or an error, never both.
 type Decoder func(frame []byte) (core.Command, error)
 
 // On makes a Decoder for frames with the fields of F.
@@ -97,7 +98,11 @@ func On[F any](to func(F) (core.Command, error)) Decoder {
 		if err != nil {
 			return nil, err
 		}
-		return to(f)
+		cmd, err := to(f)
+		if err != nil {
+			return nil, err
+		}
+		return cmd, nil
 	}
 }
 
