@@ -62,6 +62,7 @@ type Hub struct {
 	ofTenant map[TenantID]int  // rooms
 	people   map[personKey]*person
 	missed   map[personKey]*misses
+	swept    time.Time       // when missed was last looked through
 	members  int             // seats taken, in all rooms
 	empty    []chan struct{} // closed when members becomes 0
 

@@ -48,11 +48,13 @@ func (h *Hub) seek(p *person, id RoomID) (*room, error) {
 	return nil, Errorf(NoSuchRoom, "no room %s", id)
 }
 
-// forgetMisses makes place for one user more. Called with mu held.
+// forgetMisses lets go of what counts no more, now and then, and makes place for one
+// user more. Called with mu held.
 func (h *Hub) forgetMisses() {
-	if len(h.missed) < maxMissers {
+	if full := len(h.missed) >= maxMissers; !full && time.Since(h.swept) < missSpan {
 		return
 	}
+	h.swept = time.Now()
 	for key, m := range h.missed {
 		if time.Since(m.since) >= missSpan {
 			delete(h.missed, key)

@@ -121,6 +121,8 @@ func verify(ctx context.Context, token string, keys Keys, options ...jwt.ParserO
 		return nil, refuse(NoCredentials, "no token")
 	case len(token) > maxToken:
 		return nil, refuse(Malformed, "token too long")
+	case strings.ContainsAny(token, "\r\n"): // which decoding would pass over
+		return nil, refuse(Malformed, "token with line breaks")
 	}
 	if err := checkNames(token); err != nil {
 		return nil, reasonOf(err)

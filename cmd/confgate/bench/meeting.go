@@ -135,7 +135,7 @@ func (m *meeting) connect(ctx context.Context, web *http.Client, gateway *url.UR
 	if err != nil {
 		return nil, err
 	}
-	e.witness = &witness{carrier: reach(c), tongue: &idTongue{roll: e.roll, offers: make(map[string]int)}}
+	e.witness = &witness{carrier: reach(c), tongue: &idTongue{roll: e.roll, offers: make(map[string]int), late: make(map[string]int)}}
 	return &idLine{e.witness, e.self, t}, nil
 }
 

@@ -6,6 +6,7 @@ import "encoding/json"
 type idTongue struct {
 	*roll
 	offers map[string]int // that wait for an answer, by whose media they ask for
+	late   map[string]int // that waited when whom they ask for left
 	video  []bool         // states that the member told, in order, and has not heard of yet
 	audio  []bool
 }
@@ -56,9 +57,16 @@ func (t *idTongue) heard(message []byte) bool {
 		t.came(m.Member.UserID)
 	case "participantLeft":
 		t.left(m.UserID)
-		delete(t.offers, m.UserID) // nobody can expect an answer any more
+		// Nobody can expect an answer any more; but who comes back before an offer was
+		// seen is asked by it, and the answer to it names no request.
+		t.late[m.UserID] += t.offers[m.UserID]
+		delete(t.offers, m.UserID)
 	case "receiveVideoAnswer":
 		t.about(m.ID, m.UserID)
+		if t.late[m.UserID] > 0 && t.offers[m.UserID] == 0 {
+			t.late[m.UserID]--
+			break
+		}
 		if t.offers[m.UserID] == 0 {
 			t.complain("an answer about %s to no offer", m.UserID)
 			break

@@ -62,7 +62,7 @@ func witnessed(dialect string, story []string) (got []string, owed int) {
 		met.add(m)
 	}
 	r := newRoll("1", "r1", "tag", met, new(account), func(format string, args ...any) { got = append(got, fmt.Sprintf(format, args...)) })
-	var speaks tongue = &idTongue{roll: r, offers: make(map[string]int)}
+	var speaks tongue = &idTongue{roll: r, offers: make(map[string]int), late: make(map[string]int)}
 	if dialect == "eventop" {
 		speaks = &opTongue{roll: r, waiting: make(map[string]string)}
 	}
