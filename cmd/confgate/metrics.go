@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"reflect"
+	"regexp"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -66,6 +67,10 @@ const resultOK = "ok"
 // resultFailed is what else there is of what has no codes.
 const resultFailed = "failed"
 
+// liveHeap is what the last garbage collection found in use, so that leaks can be told
+// from garbage.
+var liveHeap = collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile(`^/gc/heap/live:bytes$`)}
+
 // newMetrics makes the metrics of a gateway that speaks the dialects of doors.
 func newMetrics(doors []transport.Door) *metrics {
 	m := &metrics{
@@ -96,7 +101,7 @@ func newMetrics(doors []transport.Door) *metrics {
 	}
 	m.registry.MustRegister(
 		m.connections, m.opened, m.closed, m.badFrames, m.commands, m.limits, m.authFailures, m.authReloads, m.expelled, m.overflows, m.panics, m.firstPacket,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(),
+		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(liveHeap)), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(),
 	)
 	for _, d := range doors {
 		m.expect(d.Dialect.Name)

@@ -41,7 +41,16 @@ type rest struct {
 	RSS        uint64  `json:"rss_bytes,omitempty"`
 }
 
-func (s sight) rest() *rest { return &rest{s.gauges[goroutines], s.gauges[heapAlloc], s.rss} }
+// rest prefers what the last garbage collection found in use: to have it collect, a
+// profile is asked for, and writing that makes garbage, the more, the more there is to
+// tell.
+func (s sight) rest() *rest {
+	heap, ok := s.gauges[heapLive]
+	if !ok {
+		heap = s.gauges[heapAlloc]
+	}
+	return &rest{s.gauges[goroutines], heap, s.rss}
+}
 
 func (r *churnReport) take(before, busy, after sight) {
 	r.Before, r.After = before.rest(), after.rest()

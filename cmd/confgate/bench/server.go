@@ -34,6 +34,7 @@ type sight struct {
 const (
 	goroutines = "go_goroutines"
 	heapAlloc  = "go_memstats_heap_alloc_bytes"
+	heapLive   = "go_gc_heap_live_bytes" // not of every server
 )
 
 // look reads what there is to know.
