@@ -13,6 +13,7 @@ import (
 // link that has been found too thin is tried again, later each time.
 type bandwidth struct {
 	limit    int       // what the client wants at most, bit/s; 0 when it did not say
+	largest  int       // picture that it has use for, in pixels; 0 when it did not say
 	estimate int       // what it believes to be able to take, bit/s; 0 when it has not said
 	before   int       // the same, when it was last judged
 	rose     time.Time // when that was less last, or what is sent became more
@@ -226,7 +227,7 @@ func (l *lane) assign(o *outlet) {
 	}
 	live := l.live()
 	best := len(live) - 1
-	for best > 0 && o.link.limit > 0 && live[best].rate > o.link.allowed(live[best] == o.numbers.source) {
+	for best > 0 && o.link.unwanted(live[best], live[best] == o.numbers.source) {
 		best--
 	}
 	if t := live[max(0, best-o.link.below)]; o.takes(t.format) {
@@ -234,14 +235,16 @@ func (l *lane) assign(o *outlet) {
 	}
 }
 
-// allowed is the rate of a layer that still is within the limit. One that the
-// client has already may go further over it, or a rate near the limit would have
-// the picture change every second.
-func (b *bandwidth) allowed(has bool) int {
+// unwanted reports whether a layer is more than the client said it wants. The rate of
+// one that it has already may go further over the limit, or one near the limit would
+// have the picture change every second. A size does not change so, and says what rates
+// do not: a publisher whose own link is thin sends a large picture at a small rate.
+func (b *bandwidth) unwanted(t *track, has bool) bool {
+	most := b.limit + b.limit/5
 	if has {
-		return b.limit + b.limit/2
+		most = b.limit + b.limit/2
 	}
-	return b.limit + b.limit/5
+	return b.limit > 0 && t.rate > most || b.largest > 0 && t.area > b.largest
 }
 
 // live gives the tracks that packets come of; all, if none do. It needs l.mu.
@@ -300,10 +303,10 @@ func (l *lane) judge(o *outlet, t *track, now time.Time) bool {
 	return verdict != stay
 }
 
-// limit notes what a client wants to have at most, in bit/s; 0 is no limit.
-func (l *lane) limit(o *outlet, rate uint64) {
+// limit notes what a client wants to have at most, as its section says.
+func (l *lane) limit(o *outlet, s *section) {
 	l.mu.Lock()
-	o.link.limit = int(min(rate, 1<<31-1))
+	o.link.limit, o.link.largest = int(min(s.limit, 1<<31-1)), s.largest
 	var wanted []*track
 	if slices.Contains(l.outlets, o) {
 		wanted = l.assignAll()

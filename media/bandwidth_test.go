@@ -148,17 +148,21 @@ func TestAssign(t *testing.T) {
 		link  bandwidth
 		want  int // of the layers; -1 for none
 	}{
-		"the largest":              {[]int{100, 400, 1200}, bandwidth{}, 2},
-		"a limit":                  {[]int{100, 400, 1200}, bandwidth{limit: 500e3}, 1},
-		"a limit below all":        {[]int{100, 400, 1200}, bandwidth{limit: 10e3}, 0},
-		"a limit, not measured":    {[]int{-1, -1, -1}, bandwidth{limit: 500e3}, 2},
-		"a thin link":              {[]int{100, 400, 1200}, bandwidth{below: 1}, 1},
-		"a thin link, and a limit": {[]int{100, 400, 1200}, bandwidth{below: 1, limit: 500e3}, 0},
-		"thinner than there is":    {[]int{100, 400}, bandwidth{below: 5}, 0},
-		"the largest has stopped":  {[]int{100, 400, 0}, bandwidth{}, 1},
-		"the smallest has stopped": {[]int{0, 400, 1200}, bandwidth{limit: 10e3}, 1},
-		"all have stopped":         {[]int{0, 0, 0}, bandwidth{}, 2},
-		"nobody publishes":         {nil, bandwidth{}, -1},
+		"the largest":               {[]int{100, 400, 1200}, bandwidth{}, 2},
+		"a limit":                   {[]int{100, 400, 1200}, bandwidth{limit: 500e3}, 1},
+		"a size":                    {[]int{100, 400, 1200}, bandwidth{largest: 250}, 1},
+		"a size, and a thin uplink": {[]int{10, 20, 30}, bandwidth{largest: 250, limit: 500e3}, 1},
+		"a size below all":          {[]int{100, 400, 1200}, bandwidth{largest: 50}, 0},
+		"a size above all":          {[]int{100, 400, 1200}, bandwidth{largest: 5000}, 2},
+		"a limit below all":         {[]int{100, 400, 1200}, bandwidth{limit: 10e3}, 0},
+		"a limit, not measured":     {[]int{-1, -1, -1}, bandwidth{limit: 500e3}, 2},
+		"a thin link":               {[]int{100, 400, 1200}, bandwidth{below: 1}, 1},
+		"a thin link, and a limit":  {[]int{100, 400, 1200}, bandwidth{below: 1, limit: 500e3}, 0},
+		"thinner than there is":     {[]int{100, 400}, bandwidth{below: 5}, 0},
+		"the largest has stopped":   {[]int{100, 400, 0}, bandwidth{}, 1},
+		"the smallest has stopped":  {[]int{0, 400, 1200}, bandwidth{limit: 10e3}, 1},
+		"all have stopped":          {[]int{0, 0, 0}, bandwidth{}, 2},
+		"nobody publishes":          {nil, bandwidth{}, -1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newFeed().lane(video)
@@ -277,7 +281,7 @@ func (st *studio) spectator(limit uint64) *spectator {
 	v.voice, v.image = v.leg.outlet(audio), v.leg.outlet(video)
 	v.voice.agree(codecs{opus: {payload: 111}}, nil)
 	v.image.agree(codecs{vp8: {payload: 96, repair: 97, nack: true}}, nil)
-	v.image.lane.limit(v.image, limit)
+	v.image.lane.limit(v.image, &section{limit: limit})
 	keys, client := agreed(s.t)
 	v.client = client
 	v.leg.link.keys.Store(keys)

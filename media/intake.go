@@ -73,6 +73,7 @@ type section struct {
 	streams    []uint32         // SSRCs of media, first of each group (RFC 5576)
 	layers     []string         // rids that are sent (RFC 8853), as they were listed
 	limit      uint64           // what the client can take, bit/s (RFC 8866 section 5.8); 0 when it does not say
+	largest    int              // picture that it has use for, in pixels (RFC 6236); 0 when any
 }
 
 func (s *section) usable() bool { return s.codecs.set() != 0 && s.bundled }
@@ -257,6 +258,7 @@ func readSection(m *sdp.MediaDescription, way sdp.Direction, known formatSet) se
 	for _, b := range m.Bandwidth {
 		s.readLimit(b)
 	}
+	s.largest = largestPicture(m.Attributes)
 	var repairs []uint32
 	for _, a := range m.Attributes {
 		if way, err := sdp.NewDirection(a.Key); err == nil {

@@ -69,14 +69,14 @@ func TestOffersRefused(t *testing.T) {
 }
 
 func TestOfferRead(t *testing.T) {
-	d, err := readDownOffer(sdpOf(opusSection+"b=AS:50\r\n", vp8Section+sendonly+"a=simulcast:send f\r\na=rid:f send\r\n", dataSection), plainRoom)
+	d, err := readDownOffer(sdpOf(opusSection+"b=AS:50\r\n", vp8Section+sendonly+"a=simulcast:send f\r\na=rid:f send\r\na=imageattr:* recv [x=[16:400],y=[16:225]]\r\n", dataSection), plainRoom)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(d.sections) != 3 || d.find(audio, ways{sdp.DirectionSendRecv}) == nil || d.find(video, downWays) != nil {
 		t.Errorf("%+v", d.sections)
 	}
-	if !slices.Equal(d.sections[1].layers, []string{"f"}) || d.sections[1].codecs[vp8].payload != 101 {
+	if s := d.sections[1]; !slices.Equal(s.layers, []string{"f"}) || s.codecs[vp8].payload != 101 || s.largest != 400*225 || d.sections[0].limit != 50_000 {
 		t.Errorf("%+v", d.sections[1])
 	}
 }

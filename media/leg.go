@@ -241,7 +241,7 @@ func (l *leg) acceptDown(d *description) []part {
 			if o := l.outlet(s.kind); !slices.Contains(used, o) {
 				o = l.agree(o, p.codecs, p.extensions)
 				used = append(used, o)
-				o.lane.limit(o, s.limit)
+				o.lane.limit(o, s)
 				p.way, p.outlet = sdp.DirectionSendOnly, o
 			}
 		}
@@ -346,7 +346,7 @@ func (l *leg) settle(text string) error {
 		}
 		used = append(used, o)
 		o.agree(s.codecs, s.extensions)
-		o.lane.limit(o, s.limit)
+		o.lane.limit(o, s)
 	}
 	l.keep(used)
 	l.room.settled(l, d)

@@ -8,12 +8,9 @@ const layers = [
   { rid: "f", scaleResolutionDownBy: 1, maxBitrate: 900_000 },
 ];
 const fewestPixels = 480 * 270; // of a camera's picture that browsers send in two layers
-const half = { width: 320, height: 180 };
-const stretch = 1.25; // a picture may be shown so much larger than it is
+const small = { width: 400, height: 225 }; // the half, shown a quarter larger than it is
 
 const screenBitrate = 2_500_000;
-const headers = 1.2; // what comes on top: RTP's headers, retransmission, and an encoder's moods
-const packaging = 1.05; // and what comes on top of that: UDP and IP
 
 /**
  * The encodings to send. One layer is enough of a screen, which is read rather than
@@ -30,21 +27,15 @@ export function isLayered(sdp) {
   return /^a=simulcast:/m.test(sdp);
 }
 
-/** The bits a second that a picture needs which fills such a place, in the screen's own pixels. */
-export function needed(source, { width, height }) {
-  if (source === "screen") return screenBitrate * headers;
-  const small = Math.max(width / half.width, height / half.height) <= stretch;
-  return layers.at(small ? 0 : -1).maxBitrate * headers;
+/** The largest picture that is of use in such a place, in the screen's own pixels; null is any. */
+export function useful(source, { width, height }) {
+  return source !== "screen" && width <= small.width && height <= small.height ? small : null;
 }
 
-/** The description with that limit on the video (RFC 8866, section 5.8, and RFC 3890). */
-export function limited(sdp, bits) {
-  const limit = `b=AS:${Math.ceil((bits * packaging) / 1000)}\r\nb=TIAS:${Math.round(bits)}\r\n`;
+/** The description with that wish on the video (RFC 6236). */
+export function sized(sdp, picture) {
+  if (!picture) return sdp;
+  const wish = `a=imageattr:* recv [x=[16:${picture.width}],y=[16:${picture.height}]]\r\n`;
   const [session, ...sections] = sdp.split(/^(?=m=)/m);
-  return session + sections.map((s) => (s.startsWith("m=video") ? withLimit(s, limit) : s)).join("");
-}
-
-// It stands between the address and the attributes.
-function withLimit(section, limit) {
-  return section.replace(/^b=.*\r\n/gm, "").replace(/^(?=a=)/m, limit);
+  return session + sections.map((s) => (s.startsWith("m=video") ? s + wish : s)).join("");
 }

@@ -5,7 +5,7 @@
 // picture becomes another: switching a device changes the track of a sender, never
 // the description.
 
-import { encodings, isLayered, limited, needed } from "./layers.js";
+import { encodings, isLayered, sized, useful } from "./layers.js";
 
 const firstRetry = 1_000;
 const longestRetry = 16_000;
@@ -153,7 +153,7 @@ class Link {
     return pc.localDescription.sdp;
   }
 
-  /** Has another limit on the video if its place is another now. */
+  /** Wishes for a picture of another size if its place is another now. */
   fit() {}
 
   async answered(sdp) {
@@ -233,7 +233,7 @@ function isOf({ candidate, usernameFragment }, { sdp }) {
 }
 
 class Downlink extends Link {
-  asked = 0; // bits a second that the gateway was told we can take
+  asked = null; // the largest picture that the gateway was told is of use; null is any
 
   constructor(user, source, wire, listener) {
     super(user, source, wire, listener);
@@ -246,14 +246,14 @@ class Downlink extends Link {
   }
 
   described(pc) {
-    this.asked = this.#needed();
-    return limited(super.described(pc), this.asked);
+    this.asked = this.#useful();
+    return sized(super.described(pc), this.asked);
   }
 
   fit() {
     const ready = this.pc?.connectionState === "connected" && this.pc.signalingState === "stable";
-    const bits = this.#needed();
-    if (ready && bits !== this.asked) this.ask(bits);
+    const picture = this.#useful();
+    if (ready && picture !== this.asked) this.ask(picture);
   }
 
   ask() {
@@ -261,8 +261,8 @@ class Downlink extends Link {
     return this.step(pc, () => this.offer(pc));
   }
 
-  #needed() {
-    return needed(this.source, this.listener.place(this.user, this.source));
+  #useful() {
+    return useful(this.source, this.listener.place(this.user, this.source));
   }
 
   async level() {
@@ -278,8 +278,8 @@ class OfferedDownlink extends Downlink {
     this.wire.subscribe(this.user, this.source);
   }
 
-  ask(bits) {
-    if (bits > this.asked) this.connect();
+  ask(picture) {
+    if (!picture) this.connect();
   }
 }
 

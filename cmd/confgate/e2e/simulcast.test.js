@@ -90,7 +90,7 @@ async function share({ whole, smaller }) {
 }
 
 async function watchesOn(person) {
-  await person.hasWatched("Ann", (await person.frames("Ann")) + 60);
+  await person.hasWatched("Ann", (await person.frames("Ann")) + 20);
 }
 
 // Frames sent in each layer, by the layer's name.
