@@ -19,12 +19,10 @@ func newLRU[K comparable, V any](most int) *lru[K, V] {
 }
 
 func (l *lru[K, V]) get(key K) (value V, ok bool) {
-	e := l.at[key]
-	if e == nil {
-		return value, false
+	if value, ok = l.peek(key); ok {
+		l.order.MoveToFront(l.at[key])
 	}
-	l.order.MoveToFront(e)
-	return e.Value.(*pair[K, V]).value, true
+	return value, ok
 }
 
 func (l *lru[K, V]) put(key K, value V) {
@@ -34,18 +32,42 @@ func (l *lru[K, V]) put(key K, value V) {
 		return
 	}
 	l.at[key] = l.order.PushFront(&pair[K, V]{key, value})
-	if last := l.order.Back(); l.order.Len() > l.most {
-		l.order.Remove(last)
-		delete(l.at, last.Value.(*pair[K, V]).key)
+	if last, _ := l.oldest(); l.order.Len() > l.most {
+		l.remove(last)
+	}
+}
+
+// peek is get, but the key counts as asked for as little as before.
+func (l *lru[K, V]) peek(key K) (value V, ok bool) {
+	e := l.at[key]
+	if e == nil {
+		return value, false
+	}
+	return e.Value.(*pair[K, V]).value, true
+}
+
+// oldest gives what was not asked for the longest.
+func (l *lru[K, V]) oldest() (key K, ok bool) {
+	e := l.order.Back()
+	if e == nil {
+		return key, false
+	}
+	return e.Value.(*pair[K, V]).key, true
+}
+
+// remove forgets one.
+func (l *lru[K, V]) remove(key K) {
+	if e := l.at[key]; e != nil {
+		l.order.Remove(e)
+		delete(l.at, key)
 	}
 }
 
 // drop forgets what fits.
 func (l *lru[K, V]) drop(fits func(K) bool) {
-	for key, e := range l.at {
+	for key := range l.at {
 		if fits(key) {
-			l.order.Remove(e)
-			delete(l.at, key)
+			l.remove(key)
 		}
 	}
 }

@@ -25,8 +25,8 @@ type ThrottleConfig struct {
 
 // Bounds of a throttle's memory.
 const (
-	maxSources   = 1 << 14 // addresses; as many tenants, and known pairs of both
-	stayKnownFor = 24 * time.Hour
+	maxSources   = 1 << 14        // addresses; as many tenants, and known pairs of both
+	stayKnownFor = 24 * time.Hour // at least, and twice that at most
 )
 
 // Throttle keeps those who guess from being told whether they are right. It counts
@@ -41,22 +41,18 @@ type Throttle struct {
 	mu        sync.Mutex
 	addresses *lru[netip.Prefix, *source]
 	tenants   *lru[tenantKey, *source]
-	known     *lru[acquaintance, time.Time] // when somebody came in last
+	known     *acquaintances
 }
 
 // tenantKey is the hash of a tenant's name, which may be as long as a client likes.
 type tenantKey [sha256.Size]byte
 
-// acquaintance is an address from which people of a tenant came in.
-type acquaintance struct {
-	address netip.Prefix
-	tenant  tenantKey
-}
-
-// source is where guesses come from, or what they are for.
+// source is where guesses come from, or what they are for. There is one while attempts
+// are under way or failures count.
 type source struct {
 	failures []time.Time   // of the last Window, the oldest first
-	pending  int           // attempts under way
+	attempts int           // that have it
+	pending  int           // of them, those that are judged
 	settled  chan struct{} // closed when one of them ends; nil: nobody waits
 }
 
@@ -68,7 +64,7 @@ func NewThrottle(c ThrottleConfig) *Throttle {
 		config:    c,
 		addresses: newLRU[netip.Prefix, *source](maxSources),
 		tenants:   newLRU[tenantKey, *source](maxSources),
-		known:     newLRU[acquaintance, time.Time](maxSources),
+		known:     newAcquaintances(),
 	}
 }
 
@@ -83,6 +79,7 @@ type throttled struct {
 // Authorize lets c through to next, late, or not at all.
 func (t throttled) Authorize(ctx context.Context, c core.Credentials) (g core.Grant, err error) {
 	a := t.throttle.attempt(c)
+	defer a.leave()
 	if err := a.begin(ctx); err != nil {
 		return core.Grant{}, err
 	}
@@ -116,7 +113,39 @@ func (t *Throttle) attempt(c core.Credentials) *attempt {
 	if c.Tenant != "" && t.config.TenantFailures > 0 {
 		a.sources = append(a.sources, bounded{sourceOf(t.tenants, who.tenant), t.config.TenantFailures})
 	}
+	for _, s := range a.sources {
+		s.attempts++
+	}
 	return a
+}
+
+// leave lets go of what the attempt has, and forgets what counts no more: of its own
+// sources, and of those that were not asked for the longest.
+func (a *attempt) leave() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, s := range a.sources {
+		s.attempts--
+	}
+	before := time.Now().Add(-a.config.Window)
+	forget(a.addresses, a.who.address, before)
+	forget(a.tenants, a.who.tenant, before)
+}
+
+// forget lets go of a source, and of the oldest two, if nothing of them counts.
+func forget[K comparable](all *lru[K, *source], key K, before time.Time) {
+	forgetOne(all, key, before)
+	for range 2 {
+		if oldest, ok := all.oldest(); ok {
+			forgetOne(all, oldest, before)
+		}
+	}
+}
+
+func forgetOne[K comparable](all *lru[K, *source], key K, before time.Time) {
+	if s, ok := all.peek(key); ok && s.isIdle(before) {
+		all.remove(key)
+	}
 }
 
 // sourceOf finds a source, or makes it.
@@ -162,13 +191,12 @@ func (a *attempt) look() (full bool, busy <-chan struct{}, known bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()
-	came, met := a.known.get(a.who)
 	for _, s := range a.sources {
 		s.forget(now.Add(-a.config.Window))
 		full = full || len(s.failures) >= s.most
 	}
 	if full {
-		return true, nil, met && now.Sub(came) < stayKnownFor
+		return true, nil, a.known.has(a.who, now)
 	}
 	for _, s := range a.sources {
 		if len(s.failures)+s.pending >= s.most {
@@ -199,7 +227,7 @@ func (a *attempt) end(err error) {
 		}
 	}
 	if err == nil {
-		a.known.put(a.who, now)
+		a.known.add(a.who, now)
 	}
 }
 
@@ -207,6 +235,12 @@ func (s *source) forget(before time.Time) {
 	for len(s.failures) > 0 && s.failures[0].Before(before) {
 		s.failures = s.failures[1:]
 	}
+}
+
+// isIdle reports whether nothing of it counts.
+func (s *source) isIdle(before time.Time) bool {
+	s.forget(before)
+	return s.attempts == 0 && len(s.failures) == 0
 }
 
 // fail notes a failure. More than the most that count are not kept.

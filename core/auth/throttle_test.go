@@ -203,12 +203,12 @@ func TestPupilCannotLockOutTheSchool(t *testing.T) {
 		if _, err := a.Authorize(ctx, from("192.0.2.1:3", "school", "right")); !throttledReason(err) || j.since(before) > 0 {
 			t.Errorf("one who went while waiting: %v", err)
 		}
-		<-time.After(24 * time.Hour)
+		<-time.After(2 * stayKnownFor)
 		for range 10 {
 			try(from("192.0.2.1:2", "school", "x"))
 		}
 		if _, err := try(from("192.0.2.1:3", "school", "right")); !throttledReason(err) {
-			t.Errorf("a day later the address still counts as known: %v", err)
+			t.Errorf("two days later the address still counts as known: %v", err)
 		}
 	})
 }
@@ -248,18 +248,79 @@ func TestThrottleMemoryIsBounded(t *testing.T) {
 	throttle := NewThrottle(ThrottleConfig{})
 	a := throttle.Before(new(judge))
 	for n := range maxSources {
+		at := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}), 32)
 		tenant := tenantKey{byte(n), byte(n >> 8)}
-		sourceOf(throttle.addresses, netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}), 32))
-		sourceOf(throttle.tenants, tenant)
-		throttle.known.put(acquaintance{tenant: tenant}, time.Now())
+		sourceOf(throttle.addresses, at).fail(time.Now(), 10)
+		sourceOf(throttle.tenants, tenant).fail(time.Now(), 10)
+		throttle.known.add(acquaintance{address: at, tenant: tenant}, time.Now())
 	}
 	for n := range 100 {
 		at := netip.AddrFrom4([4]byte{192, 0, 2, byte(n)})
-		a.Authorize(t.Context(), from(at.String(), fmt.Sprint(n), "right")) //nolint:errcheck // what counts is what is kept
+		a.Authorize(t.Context(), from(at.String(), fmt.Sprint(n), "wrong")) //nolint:errcheck // what counts is what is kept
+		throttle.known.add(acquaintance{address: netip.PrefixFrom(at, 32)}, time.Now())
 	}
-	for name, n := range map[string]int{"addresses": throttle.addresses.len(), "tenants": throttle.tenants.len(), "known": throttle.known.len()} {
+	for name, n := range map[string]int{"addresses": throttle.addresses.len(), "tenants": throttle.tenants.len()} {
 		if n != maxSources {
 			t.Errorf("%s: %d are kept, want %d", name, n, maxSources)
+		}
+	}
+	if n := throttle.known.len(); n < maxSources/2 || n > maxSources {
+		t.Errorf("%d are known, want from %d to %d", n, maxSources/2, maxSources)
+	}
+}
+
+// TestThrottleForgets shows that nothing is kept of addresses from which people came
+// in, and of those that guessed no longer than that counts.
+func TestThrottleForgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		throttle := NewThrottle(ThrottleConfig{TenantFailures: 10_000})
+		a := throttle.Before(new(judge))
+		kept := func(what string, addresses, tenants int) {
+			t.Helper()
+			if n, m := throttle.addresses.len(), throttle.tenants.len(); n != addresses || m != tenants {
+				t.Errorf("%s: %d addresses and %d tenants are kept, want %d and %d", what, n, m, addresses, tenants)
+			}
+		}
+		const many = 1000
+		come := func(key string) {
+			for n := range many {
+				a.Authorize(t.Context(), from(fmt.Sprintf("198.51.%d.%d:5000", n/256, n%256), fmt.Sprint("school", n), key)) //nolint:errcheck // what counts is what is kept
+			}
+		}
+		come("right")
+		kept("who came in", 0, 0)
+		come("expired")
+		kept("who was refused", 0, 0)
+		come("wrong")
+		kept("who guessed", many, many)
+		<-time.After(31 * time.Minute)
+		for range many / 2 {
+			if _, err := a.Authorize(t.Context(), from("192.0.2.1:5000", "school", "right")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		kept("who guessed long ago", 0, 0)
+	})
+}
+
+// TestAcquaintances shows for how long an address is known.
+func TestAcquaintances(t *testing.T) {
+	began := time.Now()
+	who := acquaintance{address: network("192.0.2.1:1")}
+	other := acquaintance{address: network("192.0.2.1:1"), tenant: tenantKey{1}}
+	for after, want := range map[time.Duration]bool{
+		0: true, time.Hour: true, stayKnownFor: true, 2*stayKnownFor - time.Hour: true, 2 * stayKnownFor: false, 100 * stayKnownFor: false,
+	} {
+		for _, looks := range []int{1, 50} {
+			a := newAcquaintances()
+			a.add(who, began)
+			has := false
+			for n := range looks {
+				has = a.has(who, began.Add(after*time.Duration(n+1)/time.Duration(looks)))
+			}
+			if has != want || a.has(other, began) {
+				t.Errorf("after %v, in %d looks: known %v, want %v", after, looks, has, want)
+			}
 		}
 	}
 }
