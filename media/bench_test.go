@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/pion/dtls/v3"
 	"github.com/pion/rtp"
@@ -140,6 +141,38 @@ func TestForwardAllocatesNothing(t *testing.T) {
 	if n := b.s.plane.Stats().Forwarded.Packets; n < 100*1000 {
 		t.Errorf("only %d packets were forwarded", n)
 	}
+}
+
+// TestGoneLegsLeaveNothing forwards to subscribers, by what all publishers share, and
+// then nothing keeps those who have gone: not even until the next burst, which may not
+// come for long.
+func TestGoneLegsLeaveNothing(t *testing.T) {
+	s := newStage(t, core.MediaOptions{})
+	b := newBroadcast(s, 0)
+	var legs []weak.Pointer[leg]
+	for range 10 {
+		legs = append(legs, weak.Make(b.join(s.sink())))
+	}
+	b.next(false)
+	b.next(true)
+	if err := s.plane.Close(); err != nil {
+		t.Fatal(err)
+	}
+	left := func() (n int) {
+		runtime.GC()
+		for _, l := range legs {
+			if l.Value() != nil {
+				n++
+			}
+		}
+		return n
+	}
+	for tries := 0; left() > 0; tries++ { // goroutines may not have ended all the way
+		if tries == 100 {
+			t.Fatalf("%d of %d legs are kept", left(), len(legs))
+		}
+	}
+	runtime.KeepAlive(b)
 }
 
 // BenchmarkForward takes packets in, decrypts them, and numbers, encrypts and sends

@@ -265,4 +265,5 @@ func (l *lane) report(w *worker, t *track, r *rtcp.SenderReport) {
 			rtcp.NewCNAMESourceDescription(c.outlet.ssrc, c.outlet.stream),
 		)
 	}
+	clear(w.copies)
 }

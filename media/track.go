@@ -163,6 +163,7 @@ func (t *track) forward(w *worker) {
 	var waiting bool
 	w.copies, waiting = t.lane.plan(t, t.fresh, w.now, w.copies[:0])
 	t.send(w)
+	clear(w.copies) // or a worker that has nothing to do keeps whole rooms
 	clear(t.fresh)
 	t.fresh = t.fresh[:0]
 	if waiting {
