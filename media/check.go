@@ -2,7 +2,6 @@ package media
 
 import (
 	"encoding/binary"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -94,8 +93,7 @@ func (p *Plane) asks(m *stun.Message) door {
 	if err != nil {
 		return door{}
 	}
-	local, _, _ := strings.Cut(string(name), ":")
-	at := p.links.named(local)
+	at := p.links.named(string(name))
 	if at.link == nil || at.integrity.Check(m) != nil || m.Contains(stun.AttrFingerprint) && stun.Fingerprint.Check(m) != nil {
 		return door{}
 	}

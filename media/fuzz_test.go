@@ -60,8 +60,8 @@ func FuzzReport(f *testing.F) {
 func FuzzCheck(f *testing.F) {
 	s := newStage(f, core.MediaOptions{})
 	k := s.idle("ann", "ann").link
-	s.plane.links.remove(k.ufrag)
-	k.ufrag = "ours"
+	s.plane.links.remove(k, k.at)
+	k.ufrag, k.at = "ours", "ours"
 	s.plane.links.add(k)
 	w, from := newWorker(s.plane, newBatch(0)), s.over(9)
 	attributes := func(setters ...stun.Setter) []byte {

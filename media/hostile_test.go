@@ -336,7 +336,7 @@ func TestOfferFlood(t *testing.T) {
 		t.Errorf("%d legs, %d feeds", legs, feeds)
 	}
 	s.gone()
-	if left := len(s.plane.links.byUfrag); left != 0 {
+	if left := len(s.plane.links.byName); left != 0 {
 		t.Errorf("%d links are left", left)
 	}
 }

@@ -33,7 +33,7 @@ func largestPicture(attributes []sdp.Attribute) int {
 func largestReceived(value string) int {
 	largest := 0
 	receives := false
-	for _, word := range strings.Fields(value) {
+	for word := range strings.FieldsSeq(value) {
 		switch {
 		case word == "recv":
 			receives = true

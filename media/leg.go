@@ -35,6 +35,7 @@ type leg struct {
 	log   *slog.Logger
 	name  name
 	dir   int // uplink or downlink
+	guise guise
 	feed  *feed
 	link  *link
 	queue queue
@@ -60,7 +61,8 @@ type leg struct {
 	session   uint64 // of our descriptions (RFC 8866 section 5.2)
 	version   uint64
 	outlets   []*outlet
-	parts     []part // that were offered by us
+	named     [video + 1]bool // kinds that have an outlet, or had one
+	parts     []part          // that were offered by us
 	connected bool
 	flowing   bool
 	patience  *time.Timer
@@ -68,14 +70,14 @@ type leg struct {
 	toldTalking bool
 }
 
-// newLeg needs room.mu.
-func newLeg(r *room, f *feed, id core.Leg) *leg {
+// newLeg needs room.mu. Checks for it name at.
+func newLeg(r *room, f *feed, id core.Leg, g guise, at string) *leg {
 	l := &leg{
-		room: r, name: nameOf(id), dir: direction(id), feed: f, ended: make(chan struct{}),
+		room: r, name: nameOf(id), dir: direction(id), guise: g, feed: f, ended: make(chan struct{}),
 		log: r.log.With("owner", id.Owner, "of", id.Stream.User, "source", id.Stream.Source),
 		n:   id.N, renews: id.Renews, id: id, session: rand.Uint64() >> 2,
 	}
-	l.link = newLink(r.plane, l)
+	l.link = newLink(r.plane, l, g.access, at)
 	if l.dir == uplink {
 		l.reception = &reception{leg: l, ssrc: rand.Uint32()}
 		r.plane.watch(l)
@@ -253,17 +255,17 @@ func (l *leg) acceptDown(d *description) []part {
 
 // outlet gives the leg's outlet of a kind, and makes it if need be.
 func (l *leg) outlet(k kind) *outlet {
-	stream := ""
 	for _, o := range l.outlets {
 		if o.kind == k {
 			return o
 		}
-		stream = o.stream
 	}
-	if stream == "" {
-		stream = newStreamID()
+	pair := l.guise.ssrcs[k]
+	if l.named[k] { // what a client has seen end does not go on
+		pair = newSSRCs()
 	}
-	o := newOutlet(l, k, stream)
+	l.named[k] = true
+	o := newOutlet(l, k, pair)
 	l.outlets = append(l.outlets, o)
 	return o
 }
@@ -277,7 +279,7 @@ func (l *leg) agree(o *outlet, c codecs, extensions map[string]uint8) *outlet {
 		}
 		l.detach(o)
 		l.outlets = slices.DeleteFunc(l.outlets, func(other *outlet) bool { return other == o })
-		o = newOutlet(l, o.kind, o.stream)
+		o = newOutlet(l, o.kind, newSSRCs())
 		l.outlets = append(l.outlets, o)
 	}
 	o.agree(c, extensions)

@@ -263,3 +263,32 @@ func TestEveryRequestSettles(t *testing.T) {
 	}
 	s.awaitEqual(core.Failed{Leg: again, Cause: errICE})
 }
+
+// TestAnswersCross has a client ask for somebody anew before the answer to its first
+// offer has come, as it does when it is told meanwhile that they left and came back. In
+// the `id` dialect answers name no request: the client takes the first for that to its
+// second offer, and is heard and sees all the same; so does one that waits for the
+// second. What the first connection still has to say changes nothing.
+func TestAnswersCross(t *testing.T) {
+	for name, takes := range map[string]int{"the first answer": 0, "the second": 1} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, core.MediaOptions{})
+			cam := s.camera('a')
+			cam.call(s.leg("ann", "ann"))
+			cam.roll(1, 1)
+			var answers []string
+			clients := []*client{s.viewer(), s.viewer()}
+			for n, c := range clients {
+				leg := core.Leg{Owner: "ben", Stream: core.Stream{User: "ann", Source: core.Cam}, N: uint64(100 + n)}
+				s.room.Accept(leg, core.Ref{}, c.makeOffer())
+				answers = append(answers, s.accepted(leg).Answer)
+			}
+			clients[0].remote(webrtc.SDPTypeAnswer, answers[0]) // and checks on
+			clients[1].remote(webrtc.SDPTypeAnswer, answers[takes])
+			clients[1].up(core.Leg{Owner: "ben", Stream: core.Stream{User: "ann", Source: core.Cam}, N: 101})
+			for _, k := range []kind{audio, video} {
+				clients[1].follow(k, count('a', 50))
+			}
+		})
+	}
+}

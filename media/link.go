@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"hash/maphash"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,7 +20,8 @@ type link struct {
 
 	// Owned by the leg's queue.
 	access        // that clients are given
-	former string // the user fragment before, whose checks still count
+	at     string // the name by which checks find it, see [links]
+	former string // the name before, whose checks still count
 
 	route   atomic.Pointer[path] // where to send; nil before the first check
 	checked atomic.Int64         // when the client was last known to be there, Unix ns; 0 before
@@ -49,8 +51,8 @@ const absence = 15 * time.Second
 // anew: browsers check what they use every 2.5 s.
 const disuse = 6 * time.Second
 
-func newLink(p *Plane, l *leg) *link {
-	k := &link{plane: p, leg: l, access: newAccess()}
+func newLink(p *Plane, l *leg, a access, at string) *link {
+	k := &link{plane: p, leg: l, access: a, at: at}
 	p.links.add(k)
 	return k
 }
@@ -70,8 +72,9 @@ func newAccess() access {
 // restart gives the client another password (RFC 8445 section 9). All else stays,
 // also the way to it, until it nominates another.
 func (k *link) restart() {
-	k.plane.links.remove(k.former)
-	k.former, k.access = k.ufrag, newAccess()
+	k.plane.links.remove(k, k.former)
+	k.former, k.access = k.at, newAccess()
+	k.at = k.ufrag
 	k.plane.links.add(k)
 }
 
@@ -159,8 +162,8 @@ func (k *link) isGone(now time.Time) bool {
 
 // close ends all traffic.
 func (k *link) close() {
-	k.plane.links.remove(k.ufrag)
-	k.plane.links.remove(k.former)
+	k.plane.links.remove(k, k.at)
+	k.plane.links.remove(k, k.former)
 	k.mu.Lock()
 	k.closed = true
 	paths, shake := k.paths, k.shake
@@ -174,14 +177,16 @@ func (k *link) close() {
 	}
 }
 
-// links finds the link that a packet is for: a check by the ufrag that it names,
-// all else by where it comes from.
+// links finds the link that a packet is for: a check by the user that it names, which
+// is our user fragment, a colon, and the client's (RFC 8445 section 7.2.2), all else by
+// where it comes from. A link is there by our fragment alone, or by the whole name if
+// it goes by a fragment that another had before it: see [guise].
 type links struct {
 	seed   maphash.Seed
 	shards [64]shard
 
-	mu      sync.RWMutex
-	byUfrag map[string]door // guarded by mu
+	mu     sync.RWMutex
+	byName map[string]door // guarded by mu
 }
 
 // door is what a user fragment of ours opens.
@@ -196,7 +201,7 @@ type shard struct {
 }
 
 func newLinks() *links {
-	t := &links{seed: maphash.MakeSeed(), byUfrag: make(map[string]door)}
+	t := &links{seed: maphash.MakeSeed(), byName: make(map[string]door)}
 	for i := range t.shards {
 		t.shards[i].byPath = make(map[path]*link)
 	}
@@ -210,13 +215,16 @@ func (t *links) shard(p path) *shard {
 func (t *links) add(k *link) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.byUfrag[k.ufrag] = door{k, k.integrity}
+	t.byName[k.at] = door{k, k.integrity}
 }
 
-func (t *links) remove(ufrag string) {
+// remove takes a name from k, unless that is another link's by now.
+func (t *links) remove(k *link, name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.byUfrag, ufrag)
+	if t.byName[name].link == k {
+		delete(t.byName, name)
+	}
 }
 
 // bind gives a path to k. A client that uses one address for one connection after
@@ -247,17 +255,21 @@ func (t *links) at(p path) *link {
 	return s.byPath[p]
 }
 
-func (t *links) named(ufrag string) door {
+func (t *links) named(user string) door {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return t.byUfrag[ufrag]
+	if d, ok := t.byName[user]; ok {
+		return d
+	}
+	ours, _, _ := strings.Cut(user, ":")
+	return t.byName[ours]
 }
 
 // all gives the links there are, some twice.
 func (t *links) all(into []*link) []*link {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	for _, d := range t.byUfrag {
+	for _, d := range t.byName {
 		into = append(into, d.link)
 	}
 	return into

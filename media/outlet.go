@@ -38,10 +38,10 @@ type outlet struct {
 	again resends // guarded by leg.feedback
 }
 
-func newOutlet(l *leg, k kind, stream string) *outlet {
+func newOutlet(l *leg, k kind, s ssrcPair) *outlet {
 	return &outlet{
-		leg: l, lane: l.feed.lane(k), kind: k, stream: stream,
-		ssrc: rand.Uint32(), repairSSRC: rand.Uint32(), repair: uint16(rand.Uint32() & 0x3fff),
+		leg: l, lane: l.feed.lane(k), kind: k, stream: l.guise.stream,
+		ssrc: s.media, repairSSRC: s.repair, repair: uint16(rand.Uint32() & 0x3fff),
 	}
 }
 

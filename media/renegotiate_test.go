@@ -125,11 +125,11 @@ func TestICERestart(t *testing.T) {
 	if st := s.plane.Stats(); st.Uplinks.Connected != 1 || st.Downlinks.Connected != 1 {
 		t.Errorf("%+v", st)
 	}
-	if n := len(s.plane.links.byUfrag); n != 4 {
+	if n := len(s.plane.links.byName); n != 4 {
 		t.Errorf("%d user fragments of two connections are known, want the latest and the one before of each", n)
 	}
 	s.gone()
-	if n := len(s.plane.links.byUfrag); n != 0 {
+	if n := len(s.plane.links.byName); n != 0 {
 		t.Errorf("%d user fragments are left", n)
 	}
 }

@@ -1,7 +1,6 @@
 package media
 
 import (
-	"crypto/rand"
 	"errors"
 	"log/slog"
 	"sync"
@@ -129,8 +128,13 @@ func (r *room) replace(id core.Leg, d *description) *leg {
 	if r.closed {
 		return nil
 	}
-	key := nameOf(id)
+	key, g := nameOf(id), newGuise()
+	at := g.access.ufrag
 	if old := r.legs[key]; old != nil {
+		if d != nil && !id.Up() {
+			g = old.guise
+			at = g.access.ufrag + ":" + d.ufrag
+		}
 		old.end()
 	}
 	f := r.feeds[id.Stream]
@@ -139,7 +143,7 @@ func (r *room) replace(id core.Leg, d *description) *leg {
 		r.feeds[id.Stream] = f
 	}
 	f.legs++
-	l := newLeg(r, f, id)
+	l := newLeg(r, f, id, g, at)
 	l.client = d.identity()
 	r.legs[key] = l
 	return l
@@ -201,6 +205,3 @@ func (r *room) release(l *leg) {
 		delete(r.feeds, l.name.stream)
 	}
 }
-
-// newStreamID names a media stream (RFC 8830); it tells nothing of who sends it.
-func newStreamID() string { return rand.Text() }

@@ -94,7 +94,7 @@ func (m *meeting) sameName(st *stage, lines wires, user string, index uint16) (*
 	e := &eyes{roll: newRoll(user, m.room, m.tag, m.people, &m.account, m.violated)}
 	one := &member{
 		stage: st, index: index, user: user, room: m.room, sends: lines.sends, babbles: lines.babbles, about: lines.about,
-		connected: make(chan *publication, 1), down: make(map[string]*subscription), seeing: make(chan struct{}),
+		connected: make(chan *publication, 1), down: make(map[string]*subscription), offers: make(map[string]int), seeing: make(chan struct{}),
 	}
 	one.dial = func(ctx context.Context, web *http.Client, gateway *url.URL, user string) (line, error) {
 		return m.connect(ctx, web, gateway, lines, e)

@@ -30,9 +30,10 @@ type member struct {
 	phase   time.Duration // keeps its packets apart from the others'
 
 	line    line
-	joined  int64    // when it asked to join
-	entered bool     // owned by listen
-	before  []string // who was in the room then; owned by listen
+	joined  int64          // when it asked to join
+	entered bool           // owned by listen
+	before  []string       // who was in the room then; owned by listen
+	offers  map[string]int // that wait for an answer, by whose media they are for; owned by listen
 	leaving atomic.Bool
 	heard   sync.Once // the first packet
 	saw     sync.Once // the first key frame of those who were there before
@@ -103,7 +104,7 @@ func (m *member) listen(ctx context.Context) error {
 		case departed:
 			m.lose(n.user)
 		case answered:
-			err = m.with(n.of, func(l link) error { return l.answer(n.sdp) })
+			err = m.answered(n)
 		case offered:
 			err = m.accept(ctx, n.of, n.sdp)
 		case echoed:
@@ -237,7 +238,20 @@ func (m *member) timed(at int64, which func(*timings) *[]time.Duration) {
 	})
 }
 
+// answered takes an answer. Where it was asked for somebody twice, since they came back
+// before the first answer was there, the first is taken for that to the second offer, and
+// the second is one too many: clients log that, and go on.
+func (m *member) answered(n answered) error {
+	m.offers[n.of]--
+	err := m.with(n.of, func(l link) error { return l.answer(n.sdp) })
+	if errors.Is(err, errAnswered) && m.offers[n.of] >= 0 {
+		return nil
+	}
+	return err
+}
+
 func (m *member) offer(ctx context.Context, of string, l link) error {
+	m.offers[of]++
 	return l.offer(ctx, func(ctx context.Context, sdp string) error { return m.line.offer(ctx, of, sdp) })
 }
 

@@ -60,7 +60,7 @@ func firstName() int { return 1_000_000_000 + rand.IntN(10_000)*100_000 }
 func (s *stage) member(index uint16, name int, dial dialect) *member {
 	m := &member{
 		stage: s, dial: dial, index: index, user: strconv.Itoa(name),
-		connected: make(chan *publication, 1), down: make(map[string]*subscription),
+		connected: make(chan *publication, 1), down: make(map[string]*subscription), offers: make(map[string]int),
 		seeing: make(chan struct{}),
 	}
 	s.people.add(m)
