@@ -255,11 +255,11 @@ async function compare(revision, script) {
 for (const revision of [4, 3]) {
   describe(`Engine.IO ${revision}, by hand`, () => {
     for (const [name, script] of Object.entries(scripts)) {
-      test(name, { timeout: 60_000 }, () => compare(revision, script));
+      test(name, { timeout: 120_000 }, () => compare(revision, script));
     }
     // In revision 3, the reference takes bytes without a kind for something, and forgets them.
     for (const frame of revision === 4 ? [...nonsense, "bAQID"] : nonsense) {
-      test(`nonsense: ${frame}`, { timeout: 60_000 }, () =>
+      test(`nonsense: ${frame}`, { timeout: 120_000 }, () =>
         compare(revision, async (s) => {
           const ws = await s.socket();
           await s.frames(ws, revision === 3 ? 2 : 1);
@@ -303,7 +303,7 @@ async function overheard(server, io, way, namespace) {
 for (const [version, io] of Object.entries(versions)) {
   for (const way of Object.keys(ways)) {
     for (const namespace of namespaces) {
-      test(`socket.io-client ${version}, ${way}, ${namespace} hears the same from both`, { timeout: 60_000 }, async () => {
+      test(`socket.io-client ${version}, ${way}, ${namespace} hears the same from both`, { timeout: 120_000 }, async () => {
         const heard = await Promise.all([ours, reference].map((server) => overheard(server, io, way, namespace)));
         assert.deepEqual(...heard);
       });

@@ -43,7 +43,7 @@ function stories(version, io, way, namespace) {
   // affair: socket.io-client 4.8.4 may then never notice that it has gone.
   const settled = (socket) => eventually(`transport is ${ways[way].at(-1)}`, () => transport(socket) === ways[way].at(-1));
   const story = (name, run) =>
-    test(name, { timeout: 60_000 }, async () => {
+    test(name, { timeout: 120_000 }, async () => {
       try {
         await run();
       } finally {

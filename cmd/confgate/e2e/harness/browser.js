@@ -3,6 +3,7 @@
 
 import { chromium } from "playwright-core";
 
+import { patience } from "./eventually.js";
 import { scratch } from "./scratch.js";
 
 const everywhere = [
@@ -30,6 +31,7 @@ export async function launch(...args) {
     env: { ...process.env, BREAKPAD_DUMP_LOCATION: dumps.path },
   });
   browser.once("disconnected", dumps.remove);
+  browser.on("context", (context) => context.setDefaultTimeout(patience));
   return browser;
 }
 

@@ -4,12 +4,15 @@ import { setTimeout as pause } from "node:timers/promises";
 
 const period = 100;
 
+/** What is waited for at most, in milliseconds: long, as a busy machine is no failure. */
+export const patience = 90_000;
+
 /**
  * Resolves to the first truthy value of look(). When none came in time the
  * error says what was waited for. A look that throws counts as "not yet",
  * unless fatal is set.
  */
-export async function eventually(what, look, { within = 30_000, fatal = false } = {}) {
+export async function eventually(what, look, { within = patience, fatal = false } = {}) {
   const deadline = Date.now() + within;
   let last;
   for (;;) {

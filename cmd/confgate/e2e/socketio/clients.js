@@ -4,6 +4,8 @@ import io2 from "socket.io-client-2.5.0";
 import { io as io3 } from "socket.io-client-3.1.3";
 import { io as io4 } from "socket.io-client-4.8.4";
 
+import { patience } from "../harness/eventually.js";
+
 export const versions = { "2.5.0": io2, "3.1.3": io3, "4.8.4": io4 };
 
 export const ways = {
@@ -21,7 +23,7 @@ export const options = (way, more) => ({
 });
 
 /** Resolves to the arguments of the next event of that name. */
-export function next(emitter, name, within = 30_000) {
+export function next(emitter, name, within = patience) {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`no ${name} within ${within} ms`)), within);
     emitter.once(name, (...values) => {
