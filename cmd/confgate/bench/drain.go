@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -14,8 +15,6 @@ func parseDrain(f *trialFlags) {
 }
 
 const (
-	drainParty = 5               // in a call
-	drainJoins = 20.0            // a second
 	refuseWait = 2 * time.Second // for an answer that must not come
 	readyMost  = 100.0           // ms until it says that it takes no new calls
 	exitMost   = 2000.0          // ms from the last leave to the end
@@ -23,28 +22,13 @@ const (
 
 // playDrain asks a gateway to stop while people are in calls.
 func playDrain(ctx context.Context, o *ordeal, rep *faultReport) error {
-	n := max(o.trial.members/drainParty, 1)
-	c, err := openCall(options{
-		gateway: o.subject.gateway(), dialect: "id", members: n * drainParty, rooms: n, senders: drainParty,
-		load: soakLoad(), joinRate: drainJoins,
-	})
+	o.now("calling")
+	c, err := o.calls(ctx, o.trial.members)
 	if err != nil {
 		return err
 	}
-	defer c.stage.close()
-	left := false
-	defer func() {
-		if !left {
-			c.leaveAll(ctx)
-		}
-	}()
-	for i, m := range c.crowd {
-		m.dial = crowdDialect(dialectOf(i/n), o.subject.key(), waiting)
-	}
-	o.now("calling")
-	if err := c.rampSteadily(ctx, c.crowd); err != nil {
-		return err
-	}
+	end := sync.OnceFunc(func() { c.end(ctx) })
+	defer end()
 	from, _, _ := c.stage.board.read()
 	c.stage.window.from.Store(c.stage.clock.now())
 	o.now("draining")
@@ -71,8 +55,7 @@ func playDrain(ctx context.Context, o *ordeal, rep *faultReport) error {
 		rep.fault("the gateway ended while people were in calls")
 	default:
 	}
-	c.leaveAll(ctx)
-	left = true
+	end()
 	gone := time.Now()
 	code, err := o.subject.awaitEnd()
 	if err != nil {
@@ -90,13 +73,6 @@ func playDrain(ctx context.Context, o *ordeal, rep *faultReport) error {
 		rep.fault("%s", f)
 	}
 	return nil
-}
-
-// leaveAll lets all say goodbye.
-func (r *call) leaveAll(ctx context.Context) {
-	bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveFor)
-	defer cancel()
-	r.leave(bye)
 }
 
 var errStillReady = errors.New("the gateway says that it takes calls, though it was asked to stop")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -60,6 +61,49 @@ func (o *ordeal) run(ctx context.Context) (_ result, err error) {
 	}
 	rep.judge()
 	return rep, err
+}
+
+// again stops the gateway and starts it anew, with something about it changed.
+func (o *ordeal) again(ctx context.Context, change func(*subject)) error {
+	if _, err := o.subject.stop(syscall.SIGTERM); err != nil {
+		return err
+	}
+	change(o.subject)
+	return o.subject.begin(ctx)
+}
+
+// Calls of a trial.
+const (
+	partySize  = 5    // in a call
+	partyJoins = 20.0 // a second
+)
+
+// calls has people of both dialects in calls of a few, who all send.
+func (o *ordeal) calls(ctx context.Context, people int) (*call, error) {
+	n := max(people/partySize, 1)
+	c, err := openCall(options{
+		gateway: o.subject.gateway(), dialect: "id", members: n * partySize, rooms: n, senders: partySize,
+		load: soakLoad(), joinRate: partyJoins,
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i, m := range c.crowd {
+		m.dial = crowdDialect(dialectOf(i/n), o.subject.key(), waiting)
+	}
+	if err := c.rampSteadily(ctx, c.crowd); err != nil {
+		c.end(ctx)
+		return nil, err
+	}
+	return c, nil
+}
+
+// end lets all say goodbye.
+func (r *call) end(ctx context.Context) {
+	bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveFor)
+	defer cancel()
+	r.leave(bye)
+	r.stage.close()
 }
 
 // awaitEmpty waits until the gateway knows of nobody any more, or for too long, and looks

@@ -61,6 +61,13 @@ func (l *logbook) take(line []byte) {
 	}
 }
 
+// written gives how many lines there were.
+func (l *logbook) written() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lines
+}
+
 // complaints gives how many lines should not be there, and the first of them.
 func (l *logbook) complaints() (uint64, []string) {
 	l.mu.Lock()

@@ -62,7 +62,7 @@ func playSlow(ctx context.Context, o *ordeal, rep *faultReport) error {
 	if err := pause(ctx, slowSettle); err != nil {
 		return err
 	}
-	before, _, err := h.watched(ctx, o.trial.duration, roads)
+	before, _, err := h.watched(ctx, o.trial.duration, roads, h.sayMuch)
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func playSlow(ctx context.Context, o *ordeal, rep *faultReport) error {
 	for _, r := range roads {
 		r.stall()
 	}
-	after, lost, err := h.watched(ctx, o.trial.duration, roads)
+	after, lost, err := h.watched(ctx, o.trial.duration, roads, h.sayMuch)
 	if err != nil {
 		return err
 	}
@@ -105,10 +105,10 @@ func playSlow(ctx context.Context, o *ordeal, rep *faultReport) error {
 // watched watches in several turns, and gives the median of their figures: a machine that
 // does something else for a moment spoils one turn, and a gateway that lets the others
 // wait spoils all.
-func (h *hall) watched(ctx context.Context, d time.Duration, roads map[*sitter]*road) (sum summary, lost int, err error) {
+func (h *hall) watched(ctx context.Context, d time.Duration, roads map[*sitter]*road, also func(context.Context)) (sum summary, lost int, err error) {
 	var p50, p99 []float64
 	for range slowTurns {
-		turn, unanswered, err := h.talkFor(ctx, d/slowTurns, roads)
+		turn, unanswered, err := h.talkFor(ctx, d/slowTurns, roads, also)
 		if err != nil {
 			return sum, lost, err
 		}
@@ -119,9 +119,9 @@ func (h *hall) watched(ctx context.Context, d time.Duration, roads map[*sitter]*
 	return summary{P50: p50[slowTurns/2], P99: p99[slowTurns/2]}, lost, nil
 }
 
-// talkFor has all who read ask for something, in turn, and one in each room say much,
-// and gives how long answers took, and how many there were not.
-func (h *hall) talkFor(ctx context.Context, d time.Duration, roads map[*sitter]*road) (summary, int, error) {
+// talkFor has all who have no road of their own ask for something, in turn, while also
+// something else goes on, and gives how long answers took, and how many there were not.
+func (h *hall) talkFor(ctx context.Context, d time.Duration, roads map[*sitter]*road, also func(context.Context)) (summary, int, error) {
 	took := new(trips)
 	var who []*sitter
 	for _, s := range h.crowd {
@@ -133,7 +133,7 @@ func (h *hall) talkFor(ctx context.Context, d time.Duration, roads map[*sitter]*
 	talking, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	var busy sync.WaitGroup
-	busy.Go(func() { h.sayMuch(talking) })
+	busy.Go(func() { also(talking) })
 	every, next := int64(time.Second/slowPokes), h.clock.now()
 	for i := 0; talking.Err() == nil; i++ {
 		if wait := time.Duration(next - h.clock.now()); wait > 0 {

@@ -35,8 +35,9 @@ type Process interface {
 
 // Programs starts programs, which end with this one at the latest.
 type Programs interface {
-	// Gateway starts the gateway that is tried; its log goes to log.
-	Gateway(args []string, log io.Writer) (Process, error)
+	// Gateway starts the gateway that is tried, with more in its environment; its log goes
+	// to log.
+	Gateway(args, env []string, log io.Writer) (Process, error)
 	// Again starts this program once more. It ends when its input does: see [Process.Wait].
 	Again(args []string, input io.Reader) (Process, error)
 }
@@ -64,6 +65,8 @@ type subject struct {
 	turn     int        // guarded by tokens: how often it was changed
 
 	// Owned by who starts and stops it.
+	env     []string  // more of it, from the next start on
+	logTo   io.Writer // likewise; nil: to log
 	process Process
 	ended   chan struct{} // closed at its end
 	code    int           // to be read then
@@ -188,7 +191,11 @@ var errNotReady = errors.New("the gateway does not get ready")
 
 // launch starts the gateway, and does not wait.
 func (s *subject) launch() error {
-	p, err := s.programs.Gateway(s.args(), s.log)
+	to := s.logTo
+	if to == nil {
+		to = s.log
+	}
+	p, err := s.programs.Gateway(s.args(), s.env, to)
 	if err != nil {
 		return fmt.Errorf("start the gateway: %w", err)
 	}

@@ -37,9 +37,9 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 // programs starts the gateway that is tried, and this program.
 type programs struct{ gateway string }
 
-func (p programs) Gateway(args []string, log io.Writer) (bench.Process, error) {
+func (p programs) Gateway(args, env []string, log io.Writer) (bench.Process, error) {
 	c := exec.Command(p.gateway, args...) //nolint:gosec // the operator says what is tried
-	c.Stderr = log
+	c.Env, c.Stderr = append(os.Environ(), env...), log
 	return start(c)
 }
 
