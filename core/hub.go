@@ -62,9 +62,10 @@ type Hub struct {
 	ofTenant map[TenantID]int  // rooms
 	people   map[personKey]*person
 	missed   map[personKey]*misses
-	swept    time.Time       // when missed was last looked through
-	members  int             // seats taken, in all rooms
-	empty    []chan struct{} // closed when members becomes 0
+	pages    map[personKey]int // bytes that rooms keep of what each shows
+	swept    time.Time         // when missed was last looked through
+	members  int               // seats taken, in all rooms
+	empty    []chan struct{}   // closed when members becomes 0
 
 	rights      map[personKey]map[*room]*right // a right for each seat
 	passing     map[*right]struct{}            // those that are judged again
@@ -118,7 +119,7 @@ func NewHub(c HubConfig) *Hub {
 	return &Hub{
 		plane: c.Plane, auth: c.Auth, watch: c.Observer, media: c.Media,
 		capacity: c.Capacity, unused: cmp.Or(c.Unused, 5*time.Minute), newID: c.NewRoomID,
-		limits: c.Limits, recheck: c.Recheck, lapse: c.Lapse, made: make(map[personKey]int), ofTenant: make(map[TenantID]int), missed: make(map[personKey]*misses),
+		limits: c.Limits, recheck: c.Recheck, lapse: c.Lapse, made: make(map[personKey]int), ofTenant: make(map[TenantID]int), missed: make(map[personKey]*misses), pages: make(map[personKey]int),
 		rooms: make(map[roomKey]*room), people: make(map[personKey]*person),
 		rights: make(map[personKey]map[*room]*right), passing: make(map[*right]struct{}),
 	}
@@ -512,6 +513,23 @@ func (h *Hub) vacate(r *room, p *person) {
 		h.empty = nil
 	}
 	h.letGo(r)
+}
+
+// keepPage notes that rooms keep so many bytes more of what a user shows, or less, if that
+// is not too much.
+func (h *Hub) keepPage(u personKey, more int) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := h.pages[u] + more
+	switch {
+	case more > 0 && h.limits.Pages > 0 && now > h.limits.Pages:
+		return over(PagesSize, "more than %d bytes of pages in all rooms", h.limits.Pages)
+	case now <= 0:
+		delete(h.pages, u)
+	default:
+		h.pages[u] = now
+	}
+	return nil
 }
 
 // start makes a room and its goroutine. Called with mu held.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -540,4 +542,62 @@ func TestNoSeatOutlivesItsConnection(t *testing.T) {
 			h.Close()
 		}
 	}
+}
+
+// Who shares several rooms with the sender is told once what names no room.
+func TestSharedRoomsAreNoEcho(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := NewHub(HubConfig{Plane: &fakeMedia{}, Auth: anyone{}, Observer: quiet{}})
+		ann, ben := h.client(t), h.client(t)
+		ann.asks(Hello{Cred: Credentials{User: "ann"}})
+		ben.asks(Hello{Cred: Credentials{User: "ben"}})
+		for _, r := range []Open{{Room: "main", Mode: SFU}, {Room: "mesh", Mode: Mesh}, {Room: "third", Mode: Mesh}} {
+			ann.asks(r)
+			ann.asks(Join{Room: r.Room})
+			ben.asks(Join{Room: r.Room})
+		}
+		for _, c := range []Command{
+			Say{To: "ben", Message: JSON(`"hello"`)}, Cast{To: "ben", Topic: Signal, Body: JSON(`{}`)},
+			Trickle{To: "ben", Stream: cam("ben"), Body: JSON(`{}`)},
+		} {
+			ben.heard()
+			ann.asks(c)
+			synctest.Wait()
+			if got := ben.heard(); strings.Contains(got, " ") || got == "" {
+				t.Errorf("%s: ben hears %q", Describe(c), got)
+			}
+		}
+		ann.Close()
+		ben.Close()
+		h.Close()
+	})
+}
+
+// A breakout room that its host destroys is in no list any more.
+func TestDestroyedGroupsAreGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, ann, ben := strict(t, Limits{})
+		var groups []RoomID
+		for range 3 {
+			ann.heard()
+			ann.Do(t.Context(), Ref{}, Group{Room: "r"})
+			synctest.Wait()
+			for _, e := range ann.events() {
+				if r, ok := e.(Reply); ok {
+					groups = append(groups, r.Result.(Grouped).Group)
+				}
+			}
+		}
+		ann.asks(Close{Room: groups[1]})
+		st, err := h.Look(t.Context(), "", "r")
+		if err != nil || !slices.Equal(st.Groups, []RoomID{groups[0], groups[2]}) {
+			t.Errorf("groups %v of %v, %v", st.Groups, groups, err)
+		}
+		if got := ann.asks(Ungroup{Room: "r", Group: groups[1]}); !strings.Contains(got, string(NoSuchRoom)) {
+			t.Errorf("ended twice: %q", got)
+		}
+		ann.Close()
+		ben.Close()
+		h.Close()
+	})
 }

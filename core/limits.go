@@ -17,6 +17,7 @@ type Limits struct {
 	Message     int // bytes of a chat message, a stroke, a notice
 	SDP         int // bytes of a session description
 	Image       int // bytes of a page or a canvas
+	Pages       int // bytes of the pages that one user shows in all rooms, which rooms keep for newcomers
 	RoomRate    int // events a second that one room tells its members, together; see tellCost
 	RoomBurst   int // of them, more that may be told at once
 	Misses      int // rooms that one user asks for in vain, and joins refused to one connection, in ten minutes
@@ -26,7 +27,7 @@ type Limits struct {
 func DefaultLimits() Limits {
 	return Limits{
 		TenantRooms: 10_000, UserRooms: 100, SpareLegs: 2, Candidates: 64,
-		Name: 256, Message: 64 << 10, SDP: 256 << 10, Image: 10 << 20, Misses: 50,
+		Name: 256, Message: 64 << 10, SDP: 256 << 10, Image: 10 << 20, Pages: 40 << 20, Misses: 50,
 		RoomRate: 50_000, RoomBurst: 100_000,
 	}
 }
@@ -43,13 +44,14 @@ const (
 	MessageSize Limit = "message"
 	SDPSize     Limit = "sdp"
 	ImageSize   Limit = "image"
+	PagesSize   Limit = "pages"
 	Misses      Limit = "misses"
 	RoomRate    Limit = "room_rate" // slows down
 )
 
 // LimitNames gives all of them.
 func LimitNames() []Limit {
-	return []Limit{TenantRooms, UserRooms, Legs, Candidates, MessageSize, SDPSize, ImageSize, Misses, RoomRate}
+	return []Limit{TenantRooms, UserRooms, Legs, Candidates, MessageSize, SDPSize, ImageSize, PagesSize, Misses, RoomRate}
 }
 
 // over refuses what is over a limit.
@@ -93,6 +95,7 @@ func (l Limits) admit(cmd Command) error {
 // name gives a name or a title as it may be shown: without what cannot be seen and
 // would change how the text around it looks, and cut to its limit.
 func (l Limits) name(text string) string {
+	text = l.shorten(text, 4) // before more is done with it; some of it may not be seen
 	text = strings.Map(func(r rune) rune {
 		switch {
 		case unicode.IsControl(r), r >= 0x202A && r <= 0x202E, r >= 0x2066 && r <= 0x2069, r == 0x2028, r == 0x2029:
@@ -100,14 +103,20 @@ func (l Limits) name(text string) string {
 		}
 		return r
 	}, text)
-	if l.Name == 0 || len(text) <= l.Name {
-		return text
+	return l.shorten(text, 1)
+}
+
+// shorten cuts a text to some times the limit of a name, and keeps nothing of the frame
+// that it came in.
+func (l Limits) shorten(text string, times int) string {
+	cut := times * l.Name
+	if l.Name == 0 || len(text) <= cut {
+		return strings.Clone(text)
 	}
-	cut := l.Name
 	for cut > 0 && !utf8.RuneStart(text[cut]) {
 		cut--
 	}
-	return text[:cut]
+	return strings.Clone(text[:cut])
 }
 
 func (l Limits) profile(p Profile) Profile {

@@ -189,6 +189,73 @@ func TestNamesAreFitToBeShown(t *testing.T) {
 	})
 }
 
+// A name is not what is left of megabytes that it came in.
+func TestNamesKeepNoFrames(t *testing.T) {
+	const size, many = 1 << 20, 64
+	frames := func() []string {
+		var names []string
+		for range many {
+			names = append(names, DefaultLimits().name(strings.Repeat("x", size)))
+		}
+		return names
+	}
+	used := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := used()
+	names := frames()
+	if more := int64(used() - before); more > many*size/2 {
+		t.Errorf("%d names keep %d bytes", len(names), more)
+	}
+	runtime.KeepAlive(names)
+}
+
+// Pages that rooms keep for newcomers count against who shows them.
+func TestPagesAreLimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, ann, ben := strict(t, Limits{Image: 100, Pages: 250})
+		shows := func(c *client, r RoomID, size int, want Limit) {
+			t.Helper()
+			if got := c.limitOf(Show{Room: r, Image: strings.Repeat("x", size)}); got != want {
+				t.Errorf("%d bytes in %s: limit %q, want %q", size, r, got, want)
+			}
+		}
+		rooms := []RoomID{"r", "r2", "r3"}
+		for _, r := range rooms {
+			ann.asks(Open{Room: r, Keep: true})
+			ann.asks(Join{Room: r})
+			ann.asks(Share{Room: r, Content: Document})
+		}
+		shows(ann, "r", 100, "")
+		shows(ann, "r2", 100, "")
+		shows(ann, "r3", 100, PagesSize)
+		shows(ann, "r3", 101, ImageSize)
+		shows(ann, "r3", 50, "")
+		shows(ann, "r", 90, "") // a page in place of another
+		shows(ann, "r3", 60, "")
+		ben.asks(Open{Room: "b"})
+		ben.asks(Join{Room: "b"})
+		ben.asks(Share{Room: "b", Content: Document})
+		shows(ben, "b", 100, "") // his own
+		ann.asks(Unshare{Room: "r"})
+		shows(ann, "r3", 100, "")
+		ann.asks(Share{Room: "r2", Content: Whiteboard})
+		ann.asks(Leave{Room: "r3"})
+		ben.asks(Close{Room: "b"})
+		synctest.Wait()
+		if len(h.pages) != 0 {
+			t.Errorf("pages that are gone still count: %v", h.pages)
+		}
+		for _, c := range []*client{ann, ben} {
+			c.Close()
+		}
+		h.Close()
+	})
+}
+
 // TestMessagesQuoteLittle: what a client sent comes back at a bounded length.
 func TestMessagesQuoteLittle(t *testing.T) {
 	err := AsError(Errorf(NoSuchRoom, "no room %s", strings.Repeat("한", 10000)))

@@ -116,6 +116,7 @@ func (o *Outbox) Quiet(missed bool) { o.quiet.Store(missed) }
 const (
 	eventBytes  = 256
 	memberBytes = 256
+	idBytes     = 32
 )
 
 // weigh says how many bytes an event keeps from being freed, about. What many
@@ -124,7 +125,10 @@ func weigh(e Event) int {
 	carried := 0
 	switch e := e.(type) {
 	case Reply:
-		carried = weighResult(e.Result)
+		carried = weighResult(e.Result) + len(e.Ref.Op) + len(e.Ref.ID) + len(e.Ref.As) + len(e.Ref.Ack)
+		if e.Err != nil {
+			carried += len(e.Err.Msg)
+		}
 	case Shown:
 		carried = len(e.Image)
 	case Said:
@@ -143,7 +147,7 @@ func weigh(e Event) int {
 func weighResult(r Result) int {
 	switch r := r.(type) {
 	case Joined:
-		n := memberBytes * len(r.State.Members)
+		n := memberBytes*len(r.State.Members) + idBytes*len(r.State.Groups)
 		if r.State.Sharing != nil {
 			n += len(r.State.Sharing.Image)
 		}

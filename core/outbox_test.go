@@ -18,6 +18,8 @@ func TestOutboxIsBoundedByBytes(t *testing.T) {
 		Reply{Result: Answered{SDP: big}}, Reply{Result: Offered{SDP: big}}, Reply{Result: Relayed{Body: JSON(big)}},
 		Reply{Result: Listed{Members: members}}, Reply{Result: Joined{State: RoomState{Members: members}}},
 		Reply{Result: Joined{State: RoomState{Sharing: &Sharing{Image: big}}}},
+		Reply{Result: Joined{State: RoomState{Groups: make([]RoomID, limit/4/idBytes)}}},
+		Reply{Ref: Ref{ID: big}}, Reply{Ref: Ref{Op: big}}, Reply{Ref: Ref{As: UserID(big)}}, Reply{Ref: Ref{Ack: big}},
 	} {
 		var cut error
 		o := NewOutbox(1000, func(err error) { cut = err })

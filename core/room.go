@@ -44,6 +44,7 @@ type room struct {
 	lastLeg  uint64
 	sharing  *Sharing
 	talking  map[UserID]bool
+	permits  map[UserID]Permits // of whom the host has said something
 	groups   []RoomID
 	news     []news // waits until the reply is out
 	fanout   fanout
@@ -115,7 +116,7 @@ func newRoom(h *Hub, maker personKey, host UserID, c Open, main *room) *room {
 		hub: h, tenant: maker.tenant, maker: maker, id: c.Room, mode: c.Mode, keep: c.Keep, deny: c.Deny, anyHost: c.AnyHost, main: main, created: time.Now(),
 		in: make(chan message), life: life, end: end,
 		title: h.limits.name(c.Title), capacity: c.Capacity, speaking: c.Speaking, host: host,
-		byUser: make(map[UserID]*seat), legs: make(map[legName]*leg), talking: make(map[UserID]bool),
+		byUser: make(map[UserID]*seat), legs: make(map[legName]*leg), talking: make(map[UserID]bool), permits: make(map[UserID]Permits),
 		fanout: fanoutOf(h.limits),
 	}
 	if r.capacity == 0 {
@@ -185,6 +186,7 @@ func (r *room) clear() {
 		r.hub.vacate(r, s.person)
 	}
 	r.seats, r.byUser = nil, nil
+	r.shareNow(nil)
 	r.awaitReturn()
 	r.closeMedia()
 }
@@ -312,6 +314,21 @@ func (r *room) concerns(m message) bool {
 	default: // Edit concerns every room; no other comes without one
 	}
 	return to == "" || r.byUser[to] != nil
+}
+
+// hasPassed reports whether a command that concerns somebody here went to one person. Any
+// goroutine may ask.
+func (r *room) hasPassed(c Command) bool {
+	switch c := c.(type) {
+	case Say:
+		return c.To != ""
+	case Cast:
+		return c.To != ""
+	case Trickle:
+		return c.To != "" && r.mode == Mesh
+	default:
+		return false
+	}
 }
 
 // do gives the result of m's command, or neither result nor error when media will

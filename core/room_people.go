@@ -28,13 +28,22 @@ func (r *room) join(c Join, p *person) (Result, error) {
 	as := r.hub.limits.profile(c.As)
 	me := &seat{person: p, right: right, joined: time.Now(), renews: c.Renews, untold: c.Untold, candidates: r.hub.limits.Candidates, Member: Member{
 		User: p.key.user, Name: as.Name, Device: as.Device, Community: as.Community,
-		Video: as.Video, Audio: as.Audio, May: AllPermits.but(r.deny),
+		Video: as.Video, Audio: as.Audio, May: r.mayAtFirst(p.key.user),
 	}}
 	r.seats = append(r.seats, me)
 	r.byUser[me.User] = me
 	r.tellOthers(me, MemberJoined{r.id, r.member(me)})
 	r.greet(me)
 	return Joined{r.state()}, nil
+}
+
+// mayAtFirst is what a newcomer may do: what the host has said of them, if they were here
+// before, so that nobody gets back by leaving what was taken from them.
+func (r *room) mayAtFirst(u UserID) Permits {
+	if may, ok := r.permits[u]; ok {
+		return may
+	}
+	return AllPermits.but(r.deny)
 }
 
 // greet tells a newcomer what the state of the room does not say.
@@ -52,7 +61,7 @@ func (r *room) greet(me *seat) {
 func (r *room) state() RoomState {
 	st := RoomState{
 		Room: r.id, Title: r.title, Mode: r.mode, Speaking: r.speaking, Created: r.created,
-		Host: Member{User: r.host, Host: true}, Members: r.members(), Groups: slices.Clone(r.groups),
+		Host: Member{User: r.host, Host: true}, Members: r.members(), Groups: slices.Clone(r.groupsThere()),
 	}
 	if s := r.byUser[r.host]; s != nil {
 		st.Host = r.member(s)
@@ -140,7 +149,30 @@ func (r *room) permit(me *seat, c Permit) (Result, error) {
 	set(&s.May.Whiteboard, c.Whiteboard)
 	set(&s.May.Draw, c.Draw)
 	set(&s.May.Document, c.Document)
+	r.remember(s)
 	return Done{}, nil
+}
+
+// maxPermits is of how many members a room remembers what the host has said of them.
+const maxPermits = 1000
+
+// remember keeps what a member may do for when they come again.
+func (r *room) remember(s *seat) {
+	delete(r.permits, s.User)
+	if s.May == AllPermits.but(r.deny) {
+		return
+	}
+	for u := range r.permits { // one is forgotten, who is not here if there is such a one
+		if len(r.permits) < maxPermits {
+			break
+		}
+		if r.byUser[u] == nil {
+			delete(r.permits, u)
+		}
+	}
+	if len(r.permits) < maxPermits {
+		r.permits[s.User] = s.May
+	}
 }
 
 // kick only asks: clients of the dialect that has it leave by themselves.
@@ -176,9 +208,11 @@ func (r *room) group(me *seat, c Group) (Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.groups = append(r.groups, g.id)
+	r.groups = append(r.groupsThere(), g.id)
+	invited := make(map[*seat]bool)
 	for _, u := range c.Users {
-		if s := r.byUser[u]; s != nil {
+		if s := r.byUser[u]; s != nil && !invited[s] {
+			invited[s] = true
 			r.tell(s, Invited{r.id, me.User, g.id})
 		}
 	}
@@ -189,13 +223,22 @@ func (r *room) ungroup(me *seat, c Ungroup) (Result, error) {
 	if err := r.onlyHost(me.User); err != nil {
 		return nil, err
 	}
-	i := slices.Index(r.groups, c.Group)
+	i := slices.Index(r.groupsThere(), c.Group)
 	if i < 0 {
 		return nil, Errorf(NoSuchRoom, "room %s has no group %s", r.id, c.Group)
 	}
 	r.groups = slices.Delete(r.groups, i, i+1)
 	r.endGroup(c.Group)
 	return Done{}, nil
+}
+
+// groupsThere gives the breakout rooms that have not ended some other way.
+func (r *room) groupsThere() []RoomID {
+	r.groups = slices.DeleteFunc(r.groups, func(id RoomID) bool {
+		g := r.hub.there(r.tenant, id)
+		return g == nil || g.main != r
+	})
+	return r.groups
 }
 
 // endGroup ends a breakout room without waiting for it.

@@ -30,9 +30,17 @@ func (r *room) takeLock(me *seat, c Content) error {
 	case r.sharing != nil && r.sharing.User != me.User:
 		return Errorf(ShareTaken, "another member is sharing")
 	case r.sharing == nil || r.sharing.Content != c:
-		r.sharing = &Sharing{Content: c, User: me.User}
+		r.shareNow(&Sharing{Content: c, User: me.User})
 	}
 	return nil
+}
+
+// shareNow changes what is shared, or ends it; what was shown before is not kept.
+func (r *room) shareNow(s *Sharing) {
+	if old := r.sharing; old != nil {
+		_ = r.hub.keepPage(personKey{r.tenant, old.User}, -len(old.Image)) // less is never too much
+	}
+	r.sharing = s
 }
 
 func (r *room) show(me *seat, c Show) (Result, error) {
@@ -43,6 +51,9 @@ func (r *room) show(me *seat, c Show) (Result, error) {
 		return nil, Errorf(ShareTaken, "another member is sharing")
 	case r.sharing == nil || r.sharing.Content != Document:
 		return nil, Errorf(NotSharing, "no document is shared")
+	}
+	if err := r.hub.keepPage(me.person.key, len(c.Image)-len(r.sharing.Image)); err != nil {
+		return nil, err
 	}
 	r.sharing.Image = c.Image
 	r.tellOthers(me, Shown{r.id, me.User, c.Image})
@@ -64,7 +75,7 @@ func (r *room) unshare(me *seat) (Result, error) {
 
 func (r *room) stopSharing(s *seat) {
 	content := r.sharing.Content
-	r.sharing = nil
+	r.shareNow(nil)
 	r.tellOthers(s, Unshared{r.id, s.User, content})
 	screen := Stream{s.User, Screen}
 	r.dropLegs(func(l Leg) bool { return l.Stream == screen })

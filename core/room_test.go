@@ -373,6 +373,46 @@ func TestPermitsAreEnforced(t *testing.T) {
 	}
 }
 
+// Who leaves and comes again, or is displaced, may do what they might before.
+func TestPermitsOutlastASeat(t *testing.T) {
+	tb := newTable(t, Open{Deny: Permits{Screen: true}}, "ann", "ben", "cay")
+	may := func(who int) Permits { return tb.ok("ann", List{}).(Listed).Members[who].May }
+	tb.ok("ann", Permit{User: "ben", Draw: new(false), Chat: new(false), Screen: new(true)})
+	tb.ok("ann", Permit{User: "cay", Draw: new(false)})
+	want := may(1)
+	for range 2 {
+		tb.ok("ben", Leave{})
+		tb.ok("ben", Join{})
+		if got := may(2); got != want { // ben comes last now
+			t.Errorf("permits %+v, were %+v", got, want)
+		}
+		tb.refused("ben", Cast{Topic: Stroke}, NotPermitted)
+	}
+	tb.ok("ann", Permit{User: "ben", Draw: new(true), Chat: new(true), Screen: new(false)})
+	if n := len(tb.room.permits); n != 1 {
+		t.Errorf("%d are remembered, though cay alone may do other than all", n)
+	}
+}
+
+func TestPermitsRememberedAreFew(t *testing.T) {
+	tb := newTable(t, Open{}, "ann", "ben")
+	for n := range maxPermits {
+		tb.room.permits[UserID(fmt.Sprint("gone", n))] = Permits{}
+	}
+	tb.ok("ann", Permit{User: "ben", Draw: new(false)})
+	if _, ok := tb.room.permits["ben"]; !ok || len(tb.room.permits) != maxPermits {
+		t.Errorf("%d are remembered, ben: %v", len(tb.room.permits), ok)
+	}
+}
+
+// What is to be told once is told once, whatever is asked for.
+func TestInvitationsComeOnce(t *testing.T) {
+	tb := newTable(t, Open{}, "ann", "ben")
+	g := tb.ok("ann", Group{Users: []UserID{"ben", "ben", "nobody", "ann", "ben", "ann"}}).(Grouped)
+	tb.hears("ann: Grouped", "ann: Invited", "ben: Invited")
+	tb.ok("ann", Ungroup{Group: g.Group})
+}
+
 func TestSayReachesEachOnce(t *testing.T) {
 	tb := newTable(t, Open{}, "ann", "ben", "cay")
 	tb.person("dan") // online, elsewhere

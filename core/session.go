@@ -131,7 +131,7 @@ func (s *Session) hello(ctx context.Context, c Hello) (Result, error) {
 		return nil, err
 	}
 	s.hub.renewSeats(s.me)
-	s.profile = Profile{Name: c.Cred.Name, Device: c.Cred.Device}
+	s.profile = s.hub.limits.profile(Profile{Name: c.Cred.Name, Device: c.Cred.Device})
 	return Welcome{g.User, g.ICEServers}, nil
 }
 
@@ -256,6 +256,8 @@ func (s *Session) everywhere(ctx context.Context, ref Ref, cmd Command) (Result,
 		case err != nil || done.skipped:
 		case !m.quiet:
 			return nil, nil // the room replied
+		case done.err == nil && r.hasPassed(cmd):
+			return done.result, nil // who shares several rooms with the sender hears it once
 		default:
 			heard = true
 			result, failed = cmp.Or(result, done.result), cmp.Or(failed, done.err)

@@ -26,9 +26,18 @@ const (
 // valid UTF-8, no name twice in an object, nothing after it, and within the bounds
 // of depth and width. What dialects decode must have passed it.
 func Check(frame []byte) error {
-	dec := jsontext.NewDecoder(bytes.NewBuffer(frame))
-	if dec.PeekKind() != jsontext.KindBeginObject {
-		return malformed("a frame is a JSON object", nil)
+	return check(frame, jsontext.KindBeginObject, "a frame is a JSON object")
+}
+
+// CheckList is Check for an array, as some clients write one within a string.
+func CheckList(list []byte) error {
+	return check(list, jsontext.KindBeginArray, "a list is a JSON array")
+}
+
+func check(text []byte, kind jsontext.Kind, what string) error {
+	dec := jsontext.NewDecoder(bytes.NewBuffer(text))
+	if dec.PeekKind() != kind {
+		return malformed(what, nil)
 	}
 	for {
 		if _, err := dec.ReadToken(); errors.Is(err, io.EOF) {

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -108,6 +109,47 @@ func TestAbuseByRequestsIsCutOff(t *testing.T) {
 			if n := w.ledger.badFrames(); n > 2*(200+1) {
 				t.Errorf("%d frames were handled", n)
 			}
+		})
+	}
+}
+
+// What belongs to no dialect is paid for, too: events of other names, acknowledgements,
+// bytes, and a namespace that is left and entered again for the budget that it gives.
+func TestNoiseIsCutOff(t *testing.T) {
+	for name, noise := range map[string][]string{
+		"other events":       {`42["other",1]`},
+		"large ones":         {`42["other","` + strings.Repeat("x", 1<<19) + `"]`},
+		"acknowledgements":   {`437[1]`},
+		"bytes":              {`451-["other",{"_placeholder":true,"num":0}]`, "bAQIDBA=="},
+		"unknown namespaces": {`40/nowhere,`},
+		"in and out":         {`41`, `40`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, Config{Limits: DefaultLimits()})
+				c := w.connects(socket4)
+				ended := make(chan error, 1)
+				go func() {
+					for {
+						if _, _, err := c.Read(t.Context()); err != nil {
+							ended <- err
+							return
+						}
+					}
+				}()
+				n := 0
+				for err := error(nil); err == nil && n < 10_000; n++ {
+					for _, packet := range noise {
+						err = cmp.Or(err, c.Write(t.Context(), websocket.MessageText, []byte(packet)))
+					}
+				}
+				if err := <-ended; websocket.CloseStatus(err) != 4429 {
+					t.Errorf("ends with %v", err)
+				}
+				if n == 10_000 || n < 2 {
+					t.Errorf("cut off after %d", n)
+				}
+			})
 		})
 	}
 }

@@ -48,6 +48,12 @@ func grows(cmd core.Command) bool {
 	}
 }
 
+// needsMemory reports whether a command makes the house keep more than it did.
+func needsMemory(cmd core.Command) bool {
+	_, shows := cmd.(core.Show) // a page, which the room keeps for newcomers
+	return shows || grows(cmd)
+}
+
 // bucket is a token bucket that can be overdrawn: what is taken beyond it is paid
 // back with waiting.
 type bucket struct {
@@ -112,6 +118,17 @@ func (t *throttle) due(cmd core.Command, size, waiting int, slowed func(Limit)) 
 		return 0, ErrFlood
 	}
 	return wait, nil
+}
+
+// noise is for what a framing takes that is no message of a dialect, so that nothing is
+// waited for: it gives ErrFlood once too much came in too short a time.
+func (t *throttle) noise(cost float64, size int) error {
+	b := &t.messages
+	cost += costBytes * float64(size)
+	if b.take(cost, time.Now()); t.isFlood(b.debt()-cost, b.rate) {
+		return ErrFlood
+	}
+	return nil
 }
 
 // isFlood reports whether too much waits: frames or their cost, whichever is more, or

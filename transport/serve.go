@@ -313,7 +313,7 @@ func (p *pumps) handle(ctx context.Context, r request) {
 	case r.bad != nil:
 		p.badFrame(r.ref, r.bad)
 		p.session.Fail(r.ref, r.bad)
-	case grows(r.cmd) && p.options.Full():
+	case needsMemory(r.cmd) && p.options.Full():
 		p.options.Limited(LimitMemory)
 		p.session.Fail(r.ref, core.Errorf(core.Draining, "no memory for more calls"))
 	case r.cmd != nil:

@@ -55,7 +55,9 @@ func (c SocketIO) Framing(e *Edge, d protocol.Dialect) http.Handler {
 	door := &sioDoor{SocketIO: c, edge: e, dialect: d, head: eventHead(c.Event)}
 	g := &engine{
 		edge: e, node: cmp.Or(c.NodeID, strings.ToLower(newID()[:8])), limit: cmp.Or(c.MaxPayload, d.MaxFrame, defaultMaxPayload),
-		talk:     func(s *engineSession, v *visit) talker { return &sioClient{door: door, session: s, visit: v} },
+		talk: func(s *engineSession, v *visit) talker {
+			return &sioClient{door: door, session: s, visit: v, noise: newThrottle(e.config.Limits)}
+		},
 		sessions: make(map[string]*engineSession),
 	}
 	r := chi.NewRouter()
@@ -122,6 +124,8 @@ type sioClient struct {
 	// Owned by whose turn it is.
 	binary  *sioPacket // waits for its attachments
 	missing int        // of them
+	noise   throttle   // of what no namespace's connection pays for
+	met     []string   // namespaces that it has been in
 
 	// Guarded by mu.
 	mu         sync.Mutex
@@ -161,6 +165,9 @@ func (c *sioClient) attachment() error {
 	if c.binary == nil {
 		return fmt.Errorf("%w: an attachment to nothing", ErrBroken)
 	}
+	if err := c.noise.noise(costMessage, 0); err != nil {
+		return err
+	}
 	if c.missing--; c.missing > 0 {
 		return nil
 	}
@@ -187,7 +194,17 @@ func (c *sioClient) take(p sioPacket) error {
 	case (p.kind == sioEvent || p.kind == sioBinaryEvent) && p.named(c.door.Event):
 		return c.pass(n, sioRequest{p.frame(), p.ack})
 	}
-	return nil // other events and acknowledgements ask for nothing
+	return c.noise.noise(costMessage, len(p.data)) // other events and acknowledgements ask for nothing
+}
+
+// admit lets a client connect to a namespace, which it pays for: where it has been before,
+// with as much as a new connection is given at once.
+func (c *sioClient) admit(name string) error {
+	if !slices.Contains(c.met, name) {
+		c.met = append(c.met, name)
+		return c.noise.noise(costAdmission, 0)
+	}
+	return c.noise.noise(float64(max(c.noise.messages.rate.Burst, costAdmission)), 0)
 }
 
 // connect lets the client into a namespace, if there is one of that name.
@@ -195,6 +212,9 @@ func (c *sioClient) connect(name string) error {
 	for _, n := range c.door.Namespaces {
 		if n != name {
 			continue
+		}
+		if err := c.admit(name); err != nil {
+			return err
 		}
 		c.drop(c.find(name)) // it may have been put out
 		c.mu.Lock()
@@ -205,6 +225,9 @@ func (c *sioClient) connect(name string) error {
 			packet = fmt.Appendf(packet, `{"sid":"%s"}`, newID())
 		}
 		return c.session.tell(packet)
+	}
+	if err := c.noise.noise(costAdmission, len(name)); err != nil {
+		return err
 	}
 	return c.session.tell(append(sioHead(sioConnectError, name, ""), `{"message":"Invalid namespace"}`...))
 }

@@ -9,7 +9,7 @@ import (
 
 // houseLimits are the limits of rooms, in the order of the help.
 var houseLimits = []string{
-	"tenant-rooms", "user-rooms", "spare-legs", "leg-candidates", "name-size", "message-size", "sdp-size", "image-size", "room-misses", "room-rate", "room-burst",
+	"tenant-rooms", "user-rooms", "spare-legs", "leg-candidates", "name-size", "message-size", "sdp-size", "image-size", "pages-size", "room-misses", "room-rate", "room-burst",
 }
 
 // roomIDs is how the house names rooms that clients give no name.
@@ -42,6 +42,7 @@ func houseFlags(fs *flag.FlagSet, ids *roomIDs, l *core.Limits) {
 	fs.IntVar(&l.Message, "message-size", l.Message, "most `bytes` of a chat message, a stroke, a notice")
 	fs.IntVar(&l.SDP, "sdp-size", l.SDP, "most `bytes` of an SDP")
 	fs.IntVar(&l.Image, "image-size", l.Image, "most `bytes` of a shared page or a canvas, as a data URL")
+	fs.IntVar(&l.Pages, "pages-size", l.Pages, "most `bytes` of pages that one user shows, in all rooms")
 	fs.IntVar(&l.RoomRate, "room-rate", l.RoomRate, "`number` of events a second that a room tells its members, together")
 	fs.IntVar(&l.RoomBurst, "room-burst", l.RoomBurst, "`number` of them that may come at once")
 	fs.IntVar(&l.Misses, "room-misses", l.Misses, "most `rooms` in ten minutes that a user asks for and are not there")
@@ -49,7 +50,7 @@ func houseFlags(fs *flag.FlagSet, ids *roomIDs, l *core.Limits) {
 
 // checkHouse says which of them make no sense.
 func checkHouse(l core.Limits) (errs []error) {
-	values := []int{l.TenantRooms, l.UserRooms, l.SpareLegs, l.Candidates, l.Name, l.Message, l.SDP, l.Image, l.Misses, l.RoomRate, l.RoomBurst}
+	values := []int{l.TenantRooms, l.UserRooms, l.SpareLegs, l.Candidates, l.Name, l.Message, l.SDP, l.Image, l.Pages, l.Misses, l.RoomRate, l.RoomBurst}
 	for i, value := range values {
 		if value < 0 {
 			errs = append(errs, fmt.Errorf("--%s: %d is less than 0, which is no limit", houseLimits[i], value))

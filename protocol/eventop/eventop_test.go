@@ -1,6 +1,8 @@
 package eventop
 
 import (
+	"encoding/json"
+	"fmt"
 	"maps"
 	"os"
 	"regexp"
@@ -150,6 +152,38 @@ func TestSenderIsKnownInEveryOperation(t *testing.T) {
 			if ref.As != want || op != "register" && (cmd == nil || err != nil) {
 				t.Errorf("%s is %v from %q, %v", op, cmd, ref.As, err)
 			}
+		}
+	}
+}
+
+// TestListsWithinStrings: a list that is written within a string is bounded as any.
+func TestListsWithinStrings(t *testing.T) {
+	d := New(Knobs{})
+	for list, want := range map[string]int{
+		`["a","b"]`:                             2,
+		` ["a", 7 ] `:                           2,
+		`a`:                                     1,
+		``:                                      0,
+		`[` + strings.Repeat(`1,`, 4095) + `1]`: 4096,
+		`[` + strings.Repeat(`1,`, 4096) + `1]`: -1,
+		`["a"`:                                  -1,
+		`["a"] "b"`:                             -1,
+		`[{"a":"b"}]`:                           -1,
+	} {
+		text, err := json.Marshal(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd, _, err := d.Codec.Decode(fmt.Appendf(nil, `{"eventOp":"createGroup","reqId":"g","roomId":"r","list":%s}`, text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := -1
+		if g, ok := cmd.(core.Group); ok {
+			got = len(g.Users)
+		}
+		if got != want {
+			t.Errorf("%.20q: %d users, want %d", list, got, want)
 		}
 	}
 }

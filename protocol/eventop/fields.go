@@ -144,6 +144,9 @@ func (u *users) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 			}
 			return nil
 		}
+		if protocol.CheckList([]byte(text)) != nil {
+			return errors.New("not a valid list within a string")
+		}
 		v = jsontext.Value(text)
 	}
 	var list []protocol.Text

@@ -120,6 +120,7 @@ func (w *world) hosts(r *place, me *chair, cmd core.Command) (core.Result, core.
 		assign(&s.May.Whiteboard, cmd.Whiteboard)
 		assign(&s.May.Draw, cmd.Draw)
 		assign(&s.May.Document, cmd.Document)
+		r.may[s.User] = s.May
 	case core.Kick:
 		s := r.named(cmd.User)
 		if s == nil {
@@ -318,7 +319,10 @@ func (w *world) end(r *place) {
 	if w.rooms[r.Room] == r {
 		delete(w.rooms, r.Room)
 	}
-	for _, id := range r.groups {
+	if r.main != nil {
+		r.main.groups = slices.DeleteFunc(r.main.groups, func(id core.RoomID) bool { return id == r.Room })
+	}
+	for _, id := range slices.Clone(r.groups) {
 		if g := w.rooms[id]; g != nil && g.main == r {
 			w.loose = true
 			w.end(g)

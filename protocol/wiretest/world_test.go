@@ -51,6 +51,7 @@ type place struct {
 	asked      map[uint64]*link
 	nLink      uint64
 	groups     []core.RoomID
+	may        map[core.UserID]core.Permits // of whom the host has said something
 	kids       []*place
 }
 
@@ -310,6 +311,9 @@ func (w *world) join(c *conn, ref core.Ref, cmd core.Join) core.Code {
 		User: c.user, Name: cmp.Or(cmd.As.Name, c.shows.Name), Device: cmp.Or(cmd.As.Device, c.shows.Device),
 		Community: cmd.As.Community, Video: cmd.As.Video, Audio: cmd.As.Audio, May: core.AllPermits,
 	}}
+	if may, ok := r.may[c.user]; ok {
+		s.May = may
+	}
 	r.seats, r.used = append(r.seats, s), true
 	w.others(r, s, core.MemberJoined{Room: r.Room, Member: r.member(s)})
 	w.greet(c, r, ref)
@@ -340,7 +344,7 @@ func (w *world) greet(c *conn, r *place, ref core.Ref) {
 }
 
 func (w *world) open(host core.UserID, o core.Open, main *place) *place {
-	r := &place{Open: o, host: host, main: main, asked: make(map[uint64]*link)}
+	r := &place{Open: o, host: host, main: main, asked: make(map[uint64]*link), may: make(map[core.UserID]core.Permits)}
 	w.rooms[o.Room], w.last[o.Room] = r, r
 	if main != nil {
 		main.kids = append(main.kids, r)
@@ -481,6 +485,8 @@ func (w *world) everywhere(c *conn, ref core.Ref, cmd core.Command) (res core.Re
 		case !reached:
 		case len(rooms) == 1:
 			return nil, "", true
+		case bad == "" && passedOn(r, cmd):
+			return got, "", false // heard once, by whoever is in several of the rooms
 		default:
 			some = true
 			if res == nil {
@@ -497,6 +503,20 @@ func (w *world) everywhere(c *conn, ref core.Ref, cmd core.Command) (res core.Re
 	}
 	res, code = w.direct(c, cmd)
 	return res, code, false
+}
+
+// passedOn reports whether what was asked for in a room went to one person.
+func passedOn(r *place, cmd core.Command) bool {
+	switch cmd := cmd.(type) {
+	case core.Say:
+		return cmd.To != ""
+	case core.Cast:
+		return cmd.To != ""
+	case core.Trickle:
+		return cmd.To != "" && r.Mode == core.Mesh
+	default:
+		return false
+	}
 }
 
 // direct gives something to one person, wherever they are.
