@@ -1,6 +1,7 @@
 package media
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
@@ -199,6 +200,7 @@ func TestAssign(t *testing.T) {
 type studio struct {
 	*broadcast
 	numbers    map[string]*rtp.Header // of each layer; the voice's is ""
+	pictures   map[string]*pictureIDs // likewise; they turn over on their way
 	spectators []*spectator
 }
 
@@ -207,7 +209,9 @@ type studio struct {
 var layerPackets = map[string]int{"q": 10, "h": 30, "f": 90}
 
 func newStudio(s *stage) *studio {
-	st := &studio{broadcast: newBroadcast(s, 0), numbers: make(map[string]*rtp.Header)}
+	st := &studio{broadcast: newBroadcast(s, 0), numbers: make(map[string]*rtp.Header), pictures: map[string]*pictureIDs{
+		"q": {picture: 32_700, base: 10}, "h": {picture: 100, base: 250}, "f": {picture: 20_000, base: 30},
+	}}
 	s.plane.unwatch(st.up)
 	st.publish()
 	return st
@@ -239,10 +243,15 @@ func (st *studio) second(rids ...string) {
 		}
 		for _, rid := range rids {
 			side := byte(layerPackets[rid])
-			body := append([]byte{0x10, 0, 0, 0, 0x9d, 0x01, 0x2a, side, 0, side, 0}, make([]byte, 300)...)
+			ids := st.pictures[rid]
+			body := append([]byte{0x90, 0xe0, 0, 0, 0, 0, 0, 0, 0, 0x9d, 0x01, 0x2a, side, 0, side, 0}, make([]byte, 300)...)
 			for range layerPackets[rid] {
+				binary.BigEndian.PutUint16(body[2:], ids.picture|wideID)
+				body[4] = ids.base
 				st.one(rid, body)
-				body[1] = 1 // no more a key frame
+				body[6] = 1 // no more a key frame
+				ids.picture = (ids.picture + 1) &^ wideID
+				ids.base++
 			}
 		}
 	})
@@ -273,6 +282,8 @@ type spectator struct {
 	repaired     uint64 // their bytes
 	read         [video + 1]uint64
 	last         [video + 1]*rtp.Header
+	ids          pictureIDs // of the last picture
+	reports      int        // packets of RTCP
 }
 
 func (st *studio) spectator(limit uint64) *spectator {
@@ -330,6 +341,7 @@ func (v *spectator) sees() {
 			t.Fatalf("%v packets came, want %v: %v", v.read, want, err)
 		}
 		if !isRTP(b[:n]) {
+			v.reports++
 			continue
 		}
 		h := &rtp.Header{}
@@ -349,12 +361,26 @@ func (v *spectator) sees() {
 		if last := v.last[k]; last != nil && (h.SequenceNumber != last.SequenceNumber+1 || int32(h.Timestamp-last.Timestamp) <= 0) {
 			t.Fatalf("%v: %v after %v", k, h, last)
 		}
-		if last := v.last[k]; k == video && last == nil && plain[12+1] != 0 {
-			t.Fatal("the picture does not begin with a key frame")
+		if k == video {
+			v.looks(plain[12:])
 		}
 		v.last[k] = h
 		v.read[k]++
 	}
+}
+
+// looks checks that a picture is one that a decoder expects.
+func (v *spectator) looks(payload []byte) {
+	t := v.st.s.t
+	t.Helper()
+	if key, _ := vp8Keyframe(payload); v.last[video] == nil && !key {
+		t.Fatal("the picture does not begin with a key frame")
+	}
+	ids := vp8.pictureIDs(payload)
+	if want := v.ids.plus(pictureShift{1, 1}); v.last[video] != nil && (ids.picture != want.picture || ids.base != want.base) {
+		t.Fatalf("picture %+v follows %+v", ids, v.ids)
+	}
+	v.ids = ids
 }
 
 // gets is the layer that is sent to the spectator; "" when none may be.

@@ -153,10 +153,10 @@ func (l *lane) replay(o *outlet, t *track, b *batch, now time.Time) bool {
 			continue
 		}
 		if o.numbers.source != t {
-			o.numbers.begin(t, p.index, p.stamp, l.rate, now)
+			o.numbers.begin(t, &p, l.rate, now)
 		}
-		if seq, stamp, ok := o.numbers.next(p.index, p.stamp, now); ok {
-			if size := out.send(&p, seq, stamp); size > 0 {
+		if seq, stamp, ok := o.numbers.next(&p, now); ok {
+			if size := out.send(&p, seq, stamp, o.numbers.pictures); size > 0 {
 				n++
 				octets += size - out.overhead()
 			}
@@ -188,9 +188,11 @@ func (l *lane) askKeyframe(o *outlet) {
 // copyTo is how one outlet sends one packet of a burst.
 type copyTo struct {
 	outlet *outlet
-	packet int // its index in the burst
+	packet int32 // its index in the burst
 	seq    uint16
 	stamp  uint32
+
+	pictures pictureShift
 }
 
 // plan appends to copies how each outlet sends the packets of a burst of t, outlet
@@ -215,11 +217,11 @@ func (l *lane) plan(t *track, burst []packet, now time.Time, copies []copyTo) (_
 					waiting = true
 					continue
 				}
-				o.numbers.begin(t, p.index, p.stamp, l.rate, now)
+				o.numbers.begin(t, p, l.rate, now)
 				o.stale = false
 			}
-			if seq, stamp, ok := o.numbers.next(p.index, p.stamp, now); ok {
-				copies = append(copies, copyTo{o, i, seq, stamp})
+			if seq, stamp, ok := o.numbers.next(p, now); ok {
+				copies = append(copies, copyTo{o, int32(i), seq, stamp, o.numbers.pictures})
 			}
 		}
 	}
@@ -240,6 +242,7 @@ func (l *lane) sent(o *outlet, seq uint16, scratch []byte) (packet, bool) {
 		return packet{}, false
 	}
 	p.payload = append(scratch[:0], p.payload...)
+	p.ids.shift(p.payload, o.numbers.pictures)
 	p.stamp += o.numbers.shift
 	return p, true
 }

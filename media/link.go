@@ -100,7 +100,9 @@ func (k *link) check(from path, nominated bool, now time.Time) {
 	if k.closed {
 		return
 	}
-	k.keep(from)
+	if !k.keep(from, now) {
+		return
+	}
 	if r == nil || nominated || now.Sub(time.Unix(0, k.routed.Load())) > disuse {
 		k.route.Store(&from)
 		k.routed.Store(now.UnixNano())
@@ -109,8 +111,12 @@ func (k *link) check(from path, nominated bool, now time.Time) {
 }
 
 // keep notes a path of the client's, and lets go of the one not noted for longest if
-// there are too many. It needs k.mu.
-func (k *link) keep(p path) {
+// there are too many. It reports false when the path is in use by somebody else. It needs
+// k.mu.
+func (k *link) keep(p path, now time.Time) bool {
+	if !k.plane.links.bind(k, p, now) {
+		return false
+	}
 	if i := slices.Index(k.paths, p); i >= 0 {
 		k.paths = slices.Delete(k.paths, i, i+1)
 	}
@@ -123,7 +129,18 @@ func (k *link) keep(p path) {
 		k.paths = slices.Delete(k.paths, i, i+1)
 	}
 	k.paths = append(k.paths, p)
-	k.plane.links.bind(k, p)
+	return true
+}
+
+// uses reports whether the client's media go by a path, and it has said so lately.
+func (k *link) uses(p path, now time.Time) bool {
+	r := k.route.Load()
+	return r != nil && *r == p && now.Sub(time.Unix(0, k.routed.Load())) <= disuse
+}
+
+// isOfSame reports whether two links are of one member.
+func (k *link) isOfSame(other *link) bool {
+	return k.leg.room == other.leg.room && k.leg.name.owner == other.leg.name.owner
 }
 
 // leave ends what comes by a path, unless that is another link's by now.
@@ -228,12 +245,17 @@ func (t *links) remove(k *link, name string) {
 }
 
 // bind gives a path to k. A client that uses one address for one connection after
-// the other means the latest.
-func (t *links) bind(k *link, p path) {
+// the other means the latest. It reports false where somebody else is at that address:
+// who can forge the sender of a check could else take it from them.
+func (t *links) bind(k *link, p path, now time.Time) bool {
 	s := t.shard(p)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if other := s.byPath[p]; other != nil && other != k && !k.isOfSame(other) && other.uses(p, now) {
+		return false
+	}
 	s.byPath[p] = k
+	return true
 }
 
 // unbind takes a path from k. It reports false when it was not k's.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -94,11 +95,11 @@ func TestManyPaths(t *testing.T) {
 	}
 }
 
-// TestAddressReused has one address used for one connection after the other: the
+// TestAddressReused has one client use an address for one connection after the other: the
 // latest check tells whose it is, and the end of one is not the other's.
 func TestAddressReused(t *testing.T) {
 	s := newStage(t, core.MediaOptions{})
-	first, second := s.idle("ben", "ann"), s.idle("cid", "ann")
+	first, second := s.idle("ben", "ann"), s.idle("ben", "cid")
 	at, now := s.over(9), s.plane.now()
 	holder := func(what string, want *link) {
 		t.Helper()
@@ -117,6 +118,31 @@ func TestAddressReused(t *testing.T) {
 	<-first.ended
 	first.link.close()
 	holder("the old one ended", second.link)
+}
+
+// TestAddressOfAnother has a member send checks from the address of another, as one can who
+// forges senders: they get nothing by it, neither what comes from there nor anything sent
+// there, until it is plain that nobody else is there.
+func TestAddressOfAnother(t *testing.T) {
+	s := newStage(t, core.MediaOptions{})
+	ben, cid := s.idle("ben", "ann").link, s.idle("cid", "ann").link
+	at, now := s.over(9), s.plane.now()
+	ben.check(at, true, now)
+	for range 10 {
+		cid.check(at, true, now)
+		now = now.Add(time.Second)
+		if s.plane.links.at(at) != ben || cid.route.Load() != nil || len(cid.paths) != 0 {
+			t.Fatalf("the address is taken over; the other is sent to %v", cid.route.Load())
+		}
+		if now.Sub(time.Unix(0, ben.routed.Load())) > 2*time.Second {
+			ben.check(at, false, now)
+		}
+	}
+	now = now.Add(2 * disuse)
+	cid.check(at, true, now)
+	if s.plane.links.at(at) != cid || cid.route.Load() == nil {
+		t.Error("an address that nobody uses is not given to who comes from there")
+	}
 }
 
 // tcpPath is a TCP connection with the plane, as the plane sees it.
@@ -154,7 +180,7 @@ func isClosed(s *stream) bool {
 // it, and no other's.
 func TestStreamsOfALink(t *testing.T) {
 	s := newStage(t, core.MediaOptions{})
-	first, second := s.idle("ben", "ann").link, s.idle("cid", "ann").link
+	first, second := s.idle("ben", "ann").link, s.idle("ben", "cid").link
 	now := s.plane.now()
 	one, _ := s.tcpPath(1)
 	two, _ := s.tcpPath(2)
@@ -268,5 +294,30 @@ func TestHalfAFrame(t *testing.T) {
 	}
 	if _, _, err := sink.ReadFrom(make([]byte, maxPacket)); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestLastFramesOfAStream has a publisher's TCP connection end in the midst of what it
+// sends: what came is forwarded, and what comes by another way later as well.
+func TestLastFramesOfAStream(t *testing.T) {
+	s := newStage(t, core.MediaOptions{})
+	b := newBroadcast(s, 1)
+	from, far := s.tcpPath(9)
+	s.plane.links.bind(b.up.link, from, s.plane.now())
+	frame := func(size int, body []byte) []byte {
+		return append(binary.BigEndian.AppendUint16(nil, uint16(size)), body...)
+	}
+	sealed := slices.Clone(b.sealedNext())
+	too := maxPacket + 1
+	if _, err := far.Write(slices.Concat(frame(len(sealed), sealed), frame(too, make([]byte, too)))); err != nil {
+		t.Fatal(err)
+	}
+	s.plane.readStream(from.stream, from) // until the frame that is too long
+	if n := s.plane.Stats().Forwarded.Packets; n != 1 {
+		t.Errorf("%d packets were forwarded, want what came before the end", n)
+	}
+	b.next(true)
+	if n := s.plane.Stats().Forwarded.Packets; n != 2 {
+		t.Errorf("%d packets were forwarded, want those by UDP, too", n)
 	}
 }

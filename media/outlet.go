@@ -91,7 +91,7 @@ func (o *outlet) count(packets, octets int) {
 // send gives a packet to the batch. It gives the packet's size before encryption, 0
 // when it cannot be sent, which is the affair of this connection alone: a format that
 // it has not negotiated never is.
-func (s *sending) send(p *packet, seq uint16, stamp uint32) int {
+func (s *sending) send(p *packet, seq uint16, stamp uint32, pictures pictureShift) int {
 	f, body := p.format, p.payload
 	if f == red && s.outlet.codecs[red].payload == 0 {
 		f, body = opus, body[p.primary:]
@@ -103,6 +103,7 @@ func (s *sending) send(p *packet, seq uint16, stamp uint32) int {
 	b := s.header(p.marker, c.payload, seq, stamp, s.outlet.ssrc)
 	at := len(b)
 	b = append(b, body...)
+	p.ids.shift(b[at:], pictures)
 	if f == red {
 		renumberRED(b[at:], s.outlet.codecs[opus].payload)
 	}
@@ -117,7 +118,7 @@ func (s *sending) again(p *packet, seq, number uint16) int {
 		if s.outlet.timeID != 0 {
 			return 0 // it could not be as it was
 		}
-		return s.send(p, seq, p.stamp)
+		return s.send(p, seq, p.stamp, pictureShift{})
 	}
 	b := s.header(p.marker, repair, number, p.stamp, s.outlet.repairSSRC)
 	b = binary.BigEndian.AppendUint16(b, seq)

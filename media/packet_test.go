@@ -2,6 +2,7 @@ package media
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -254,4 +255,82 @@ func TestVP8Keyframe(t *testing.T) {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
+}
+
+// TestBuffersThatWait has packets come round the ring before one of them was forwarded:
+// its bytes are its own.
+func TestBuffersThatWait(t *testing.T) {
+	r := newRing(4)
+	first := append(make([]byte, 0, 8), "first"...)
+	spare, _ := r.put(packet{index: 1<<16 + 1, payload: first}, first)
+	again, _ := r.put(packet{index: 1<<16 + 5}, spare)
+	if copy(again[:5], "other"); string(first) != "first" {
+		t.Errorf("a packet that waits reads %q", first)
+	}
+	r.forwarded(1<<16 + 5)
+	if back, _ := r.put(packet{index: 1<<16 + 9}, again); &back[:1][0] != &spare[:1][0] {
+		t.Error("a buffer that is free is not used again")
+	}
+}
+
+// TestPictureIDs finds the numbers of pictures in the descriptors of both codecs, and
+// changes them where they stand.
+func TestPictureIDs(t *testing.T) {
+	for name, test := range map[string]struct {
+		format  format
+		payload []byte
+		want    pictureIDs
+		shifted []byte // by 3 and 2
+	}{
+		"vp8, all":          {vp8, []byte{0x90, 0xf0, 0x81, 2, 7, 4, 0}, pictureIDs{0x102, 7, 2, 4, true}, []byte{0x90, 0xf0, 0x81, 5, 9, 4, 0}},
+		"vp8, turning over": {vp8, []byte{0x90, 0xe0, 0xff, 0xfe, 255, 4, 0}, pictureIDs{0x7ffe, 255, 2, 4, true}, []byte{0x90, 0xe0, 0x80, 1, 1, 4, 0}},
+		"vp8, narrow":       {vp8, []byte{0x90, 0x80, 0x7f, 0}, pictureIDs{picture: 0x7f, pictureAt: 2}, []byte{0x90, 0x80, 2, 0}},
+		"vp8, layers only":  {vp8, []byte{0x90, 0x40, 5, 0}, pictureIDs{base: 5, baseAt: 2}, []byte{0x90, 0x40, 7, 0}},
+		"vp8, neither":      {vp8, []byte{0x90, 0x20, 5, 0}, pictureIDs{}, []byte{0x90, 0x20, 5, 0}},
+		"vp8, plain":        {vp8, []byte{0x10, 0x80, 5, 0}, pictureIDs{}, []byte{0x10, 0x80, 5, 0}},
+		"vp8, cut off":      {vp8, []byte{0x90, 0xe0, 0x81}, pictureIDs{}, []byte{0x90, 0xe0, 0x81}},
+		"vp9, all":          {vp9, []byte{0xa0, 0x81, 2, 0x10, 7, 0}, pictureIDs{0x102, 7, 1, 4, true}, []byte{0xa0, 0x81, 5, 0x10, 9, 0}},
+		"vp9, flexible":     {vp9, []byte{0xb0, 0x81, 2, 0x10, 7, 0}, pictureIDs{picture: 0x102, pictureAt: 1, wide: true}, []byte{0xb0, 0x81, 5, 0x10, 7, 0}},
+		"vp9, no layers":    {vp9, []byte{0x80, 0x11, 7, 0}, pictureIDs{picture: 0x11, pictureAt: 1}, []byte{0x80, 0x14, 7, 0}},
+		"h264":              {h264, []byte{0x90, 0xf0, 0x81, 2, 7, 4, 0}, pictureIDs{}, []byte{0x90, 0xf0, 0x81, 2, 7, 4, 0}},
+		"nothing":           {vp8, nil, pictureIDs{}, nil},
+	} {
+		ids := test.format.pictureIDs(test.payload)
+		if ids != test.want {
+			t.Errorf("%s: %+v, want %+v", name, ids, test.want)
+		}
+		got := slices.Clone(test.payload)
+		if ids.shift(got, pictureShift{3, 2}); !slices.Equal(got, test.shifted) {
+			t.Errorf("%s: becomes %v, want %v", name, got, test.shifted)
+		}
+		if len(got) > 0 {
+			last := test.format.pictureIDs(got)
+			if next := ids.plus(ids.after(last)); ids.pictureAt != 0 && next.picture != last.plus(pictureShift{1, 1}).picture {
+				t.Errorf("%s: %+v follows %+v", name, next, last)
+			}
+		}
+	}
+}
+
+// FuzzPictureIDs: no payload has numbers outside itself, and what is changed is found.
+func FuzzPictureIDs(f *testing.F) {
+	f.Add([]byte{0x90, 0xf0, 0x81, 2, 7, 4, 0}, uint16(3), uint8(2))
+	f.Add([]byte{0xa0, 0x81, 2, 0x10, 7, 0}, uint16(0x7fff), uint8(255))
+	f.Fuzz(func(t *testing.T, payload []byte, picture uint16, base uint8) {
+		for _, format := range []format{vp8, vp9, h264, opus} {
+			b := slices.Clone(payload)
+			ids := format.pictureIDs(b)
+			ids.shift(b, pictureShift{picture, base})
+			got, want := format.pictureIDs(b), ids.plus(pictureShift{picture, base})
+			if ids.pictureAt == 0 {
+				want.picture = 0
+			}
+			if ids.baseAt == 0 {
+				want.base = 0
+			}
+			if got != want {
+				t.Errorf("%v: %+v becomes %+v, want %+v", payload, ids, got, want)
+			}
+		}
+	})
 }

@@ -37,6 +37,7 @@ type source struct {
 	track  *track
 	repair bool
 	numbers
+	passedOn time.Time // its last report
 }
 
 // negotiated tells what is to come, and ends what no longer is. parts and sections are
@@ -317,6 +318,10 @@ func (r *reception) estimated(reports []rtcp.ReceptionReport, now time.Time) rtc
 	return r.limit.packet(r.ssrc, r.sources)
 }
 
+// reportGap is how long subscribers are told nothing after a publisher's report: each is
+// encrypted for each of them, and one packet can hold dozens. Browsers send one a second.
+const reportGap = 200 * time.Millisecond
+
 // told takes the publisher's own reports.
 func (r *reception) told(w *worker, packets []rtcp.Packet) {
 	r.mu.Lock()
@@ -329,7 +334,10 @@ func (r *reception) told(w *worker, packets []rtcp.Packet) {
 		for _, s := range r.sources {
 			if s.ssrc == sr.SSRC && !s.repair {
 				s.reported(sr, w.now)
-				s.track.lane.report(w, s.track, sr)
+				if w.now.Sub(s.passedOn) >= reportGap {
+					s.passedOn = w.now
+					s.track.lane.report(w, s.track, sr)
+				}
 			}
 		}
 	}

@@ -241,3 +241,42 @@ func TestRateIsOfTheTime(t *testing.T) {
 		t.Errorf("two seconds without a packet: %d", rate)
 	}
 }
+
+// TestReportsArePassedOnSparingly has a publisher report more often than any does, and in
+// one packet: each report is encrypted for every subscriber.
+func TestReportsArePassedOnSparingly(t *testing.T) {
+	st := newStudio(newStage(t, core.MediaOptions{}))
+	v := st.spectator(0)
+	st.second("q")
+	st.second("q")
+	report := func(n int) (passed int) {
+		var all []rtcp.Packet
+		for range n {
+			all = append(all, &rtcp.SenderReport{SSRC: st.numbers["q"].SSRC, RTPTime: st.numbers["q"].Timestamp})
+		}
+		plain, err := rtcp.Marshal(all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sealed, err := st.client.EncryptRTCP(nil, plain, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		st.w.now = st.clock
+		st.w.media(st.up.link, sealed)
+		st.w.flush()
+		st.one("", []byte{1, 2, 3}) // comes after them
+		return v.reports
+	}
+	if n := report(45); n != 1 {
+		t.Errorf("%d of a packet full are passed on", n)
+	}
+	st.clock = st.clock.Add(reportGap / 2)
+	if n := report(1); n != 1 {
+		t.Errorf("%d are passed on, one right after the other", n)
+	}
+	st.clock = st.clock.Add(reportGap)
+	if n := report(2); n != 2 {
+		t.Errorf("%d are passed on, want one more", n)
+	}
+}

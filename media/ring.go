@@ -6,8 +6,9 @@ type packet struct {
 	stamp   uint32
 	marker  bool
 	format  format
-	key     bool   // it begins a key frame
-	primary int    // of RED: where the primary block begins
+	key     bool // it begins a key frame
+	primary int  // of RED: where the primary block begins
+	ids     pictureIDs
 	payload []byte // without padding
 	size    int    // of all of it
 }
@@ -60,7 +61,7 @@ func (r *ring) put(p packet, buffer []byte) (spare []byte, fresh bool) {
 	r.high = max(r.high, p.index)
 	s := r.at(p.index)
 	spare = s.buffer
-	if spare == nil {
+	if spare == nil || s.waits { // the publisher skips numbers, and has come round before all was forwarded
 		spare = make([]byte, 0, maxPacket)
 	}
 	*s = slot{p, buffer, true}

@@ -185,6 +185,14 @@ func (p *Plane) readStream(s *stream, from path) {
 	defer s.close()
 	r := bufio.NewReaderSize(s.conn, 2*maxPacket)
 	w := newWorker(p, nil)
+	done := func() {
+		if w.batch != nil {
+			w.flush()
+			p.batches.Put(w.batch)
+			w.batch = nil
+		}
+	}
+	defer done() // or what came before the end would never be forwarded, nor anything after it
 	buffer := make([]byte, maxPacket)
 	began := time.Now()
 	for {
@@ -205,9 +213,7 @@ func (p *Plane) readStream(s *stream, from path) {
 		}
 		w.take(buffer[:n], from)
 		if !holdsFrame(r) {
-			w.flush()
-			p.batches.Put(w.batch)
-			w.batch = nil
+			done()
 		}
 	}
 }

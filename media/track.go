@@ -91,7 +91,7 @@ func (t *track) take(w *worker, h *rtp.Header, payload []byte, size int) bool {
 		}
 	}
 	key, area := t.format.beginsKeyframe(payload)
-	p := packet{stamp: h.Timestamp, marker: h.Marker, format: t.format, key: key, payload: payload, size: size}
+	p := packet{stamp: h.Timestamp, marker: h.Marker, format: t.format, key: key, ids: t.format.pictureIDs(payload), payload: payload, size: size}
 	if t.red != 0 && h.PayloadType == t.red {
 		var ok bool
 		if p.primary, ok = redPrimary(payload, t.payload); !ok {
@@ -187,7 +187,7 @@ func (t *track) send(w *worker) {
 			if !ok {
 				continue
 			}
-			if size := out.send(&t.fresh[c.packet], c.seq, c.stamp); size > 0 {
+			if size := out.send(&t.fresh[c.packet], c.seq, c.stamp, c.pictures); size > 0 {
 				n++
 				bytes += size
 				octets += size - out.overhead()

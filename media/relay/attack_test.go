@@ -1,7 +1,9 @@
 package relay
 
 import (
+	"bytes"
 	"encoding/binary"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -440,3 +442,43 @@ func TestStreamsAreBounded(t *testing.T) {
 		t.Errorf("%d connections, want %d", n, perAddress)
 	}
 }
+
+// TestStrangersTimeIsNotLengthened has somebody say much on a stream and show no credential
+// that counts: their time is what it was, and gets longer only once they show one. An IPv6
+// network of one customer is one stranger.
+func TestStrangersTimeIsNotLengthened(t *testing.T) {
+	s := serve(t, nil).Server
+	name := credential{ends: time.Now().Add(time.Hour).Unix(), tenant: school, user: "u"}.username()
+	allocate := func(integrity ...stun.Setter) []byte {
+		m, err := stun.Build(append([]stun.Setter{
+			stun.TransactionID, stun.NewType(stun.MethodAllocate, stun.ClassRequest), overUDP(),
+			stun.NewUsername(name), stun.NewRealm(realm), stun.NewNonce("n"),
+		}, integrity...)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m.Raw
+	}
+	stranger := [][]byte{{0x40, 0, 0, 0}, allocate(), allocate(stun.NewShortTermIntegrity("a guess")), {0x40, 0, 0, 0}}
+	for n, said := range [][][]byte{stranger, append(slices.Clone(stranger), allocate(stun.MessageIntegrity(s.key(name))))} {
+		line := &patientTape{tape: tape{Reader: bytes.NewReader(slices.Concat(said...))}}
+		st := &stream{Conn: line, raw: line, server: s, from: netip.MustParseAddrPort("192.0.2.1:1")}
+		if _, err := io.Copy(io.Discard, st); err != nil {
+			t.Fatal(err)
+		}
+		if line.lengthened != n {
+			t.Errorf("%d messages lengthen the time %d times, want %d", len(said), line.lengthened, n)
+		}
+	}
+	if a, b := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::ffff:1:2"); site(a) != site(b) || site(a) == site(netip.MustParseAddr("2001:db8:0:1::1")) {
+		t.Errorf("sites %v and %v", site(a), site(b))
+	}
+}
+
+// patientTape counts how often more time is given to read from it.
+type patientTape struct {
+	tape
+	lengthened int
+}
+
+func (p *patientTape) SetReadDeadline(time.Time) error { p.lengthened++; return nil }

@@ -16,11 +16,11 @@ import (
 // Bounds of connections over TCP and TLS.
 const (
 	maxMessage = 1500             // bytes; Pion's server takes no longer ones
-	introduced = 10 * time.Second // to send the first message, TLS included
+	introduced = 10 * time.Second // to show a credential that counts, TLS included
 	idle       = 15 * time.Minute // allocations are refreshed more often than that
 	writing    = 10 * time.Second // to take what was sent
 	maxStreams = 4096             // connections there may be
-	perAddress = 256              // of them from one address, which may be a whole school's
+	perAddress = 256              // of them from one address, which may be a whole school's, or an IPv6 /64
 	acceptRest = 50 * time.Millisecond
 )
 
@@ -67,6 +67,7 @@ type stream struct {
 	closed sync.Once
 
 	// Owned by the reader.
+	known bool // a credential was shown that counts
 	frame [maxMessage]byte
 	rest  []byte // of the frame, not yet read
 }
@@ -78,10 +79,14 @@ func (s *stream) Read(b []byte) (int, error) {
 		if err != nil {
 			return 0, err
 		}
+		n, known := s.server.admit(s.frame[:n], s.from)
+		s.rest = s.frame[:n]
+		if s.known = s.known || known; !s.known {
+			continue // a stranger has no more time for it
+		}
 		if err := s.SetReadDeadline(time.Now().Add(idle)); err != nil {
 			return 0, err
 		}
-		s.rest = s.frame[:s.server.admit(s.frame[:n], s.from)]
 	}
 	n := copy(b, s.rest)
 	s.rest = s.rest[n:]
@@ -150,15 +155,26 @@ func newStreams() *streams {
 	return &streams{open: make(map[*stream]struct{}), from: make(map[netip.Addr]int)}
 }
 
+// site is what one customer has: an address, or the /64 of IPv6.
+func site(a netip.Addr) netip.Addr {
+	const bits = 64
+	if a = a.Unmap().WithZone(""); a.Is6() {
+		if p, err := a.Prefix(bits); err == nil {
+			return p.Addr()
+		}
+	}
+	return a
+}
+
 // add reports whether there is room for s.
 func (s *streams) add(st *stream) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || len(s.open) >= maxStreams || s.from[st.from.Addr()] >= perAddress {
+	if s.closed || len(s.open) >= maxStreams || s.from[site(st.from.Addr())] >= perAddress {
 		return false
 	}
 	s.open[st] = struct{}{}
-	s.from[st.from.Addr()]++
+	s.from[site(st.from.Addr())]++
 	return true
 }
 
@@ -169,8 +185,8 @@ func (s *streams) remove(st *stream) {
 		return
 	}
 	delete(s.open, st)
-	if s.from[st.from.Addr()]--; s.from[st.from.Addr()] == 0 {
-		delete(s.from, st.from.Addr())
+	if s.from[site(st.from.Addr())]--; s.from[site(st.from.Addr())] == 0 {
+		delete(s.from, site(st.from.Addr()))
 	}
 }
 

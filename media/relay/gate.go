@@ -65,7 +65,7 @@ func (g *gate) ReadFrom(b []byte) (int, net.Addr, error) {
 		if !isData(b[:n]) {
 			g.server.ledger.earn(src.Addr(), n)
 		}
-		if n = g.server.admit(b[:n], src); n > 0 {
+		if n, _ = g.server.admit(b[:n], src); n > 0 {
 			return n, from, nil
 		}
 	}
@@ -82,43 +82,44 @@ func (g *gate) WriteTo(b []byte, to net.Addr) (int, error) {
 
 // admit gives how much of a client's message goes on to Pion's server. A request
 // whose credential is refused goes on as one without any: the server then asks for
-// one, as RFC 8489 has it (section 9.2.4: 401, with a realm and a nonce).
-func (s *Server) admit(b []byte, from netip.AddrPort) int {
+// one, as RFC 8489 has it (section 9.2.4: 401, with a realm and a nonce). known says that
+// the message has shown a credential that counts.
+func (s *Server) admit(b []byte, from netip.AddrPort) (n int, known bool) {
 	if isData(b) {
-		return len(b)
+		return len(b), false
 	}
 	if !stun.IsMessage(b) {
-		return 0
+		return 0, false
 	}
 	var typ stun.MessageType
 	typ.ReadValue(binary.BigEndian.Uint16(b))
 	if typ.Class == stun.ClassIndication && typ.Method == stun.MethodSend {
-		return len(b)
+		return len(b), false
 	}
 	if typ.Class != stun.ClassRequest {
-		return 0
+		return 0, false
 	}
 	switch typ.Method {
 	case stun.MethodBinding:
 		if s.config.Binding {
-			return len(b)
+			return len(b), false
 		}
-		return 0
+		return 0, false
 	case stun.MethodAllocate, stun.MethodRefresh, stun.MethodCreatePermission, stun.MethodChannelBind:
 		return s.admitRequest(b, typ.Method, from)
 	default: // TCP to peers (RFC 6062), and what is no request of TURN's
 		s.count(Kind)
-		return 0
+		return 0, false
 	}
 }
 
-func (s *Server) admitRequest(b []byte, method stun.Method, from netip.AddrPort) int {
+func (s *Server) admitRequest(b []byte, method stun.Method, from netip.AddrPort) (n int, known bool) {
 	m := &stun.Message{Raw: b}
 	if err := m.Decode(); err != nil {
-		return 0
+		return 0, false
 	}
 	if !m.Contains(stun.AttrMessageIntegrity) {
-		return len(b)
+		return len(b), false
 	}
 	var name stun.Username
 	_ = name.GetFrom(m) // the empty name is nobody's
@@ -128,13 +129,13 @@ func (s *Server) admitRequest(b []byte, method stun.Method, from netip.AddrPort)
 	}
 	if why != "" {
 		s.refuse(Refusal{Reason: why, Tenant: h.tenant, User: h.user, Remote: from.String()})
-		return withoutAttributes(b)
+		return withoutAttributes(b), false
 	}
 	if method != stun.MethodAllocate && !s.books.note(h, peers(m)) {
 		s.refuse(Refusal{Reason: Peers, Tenant: h.tenant, User: h.user, Remote: from.String()})
-		return 0
+		return 0, true
 	}
-	return len(b)
+	return len(b), true
 }
 
 // check says whose a username is, and why it does not count: whoever shows it must
