@@ -57,7 +57,7 @@ soak:         ## half an hour of churn and faults, then an audit; SOAK=time of a
 
 faults:       ## one fault after the other, with its figures
 	go build -o bin/ ./cmd/confgate ./cmd/confgate/bench/soak
-	for fault in herd slow drain takeover turnover disk memory cut; do bin/soak bin/confgate $$fault; done
+	failed=0; for fault in herd slow drain takeover turnover disk memory cut; do bin/soak bin/confgate $$fault || failed=1; done; exit $$failed
 
 links: $(client) ## calls on lines that lose, and thin ones; LEVELS=1,5,10 (percent) SECONDS=60: docs/security.md
 	.ci/need node npm chromium && cd cmd/confgate/e2e && npm ci --no-audit --no-fund && env SECONDS=$(or $(SECONDS),60) node links.js

@@ -61,7 +61,7 @@ func (f format) beginsKeyframe(payload []byte) (key bool, area int) {
 	case vp8:
 		return vp8Keyframe(payload)
 	case h264:
-		return h264Keyframe(payload), 0
+		return h264Keyframe(payload)
 	case vp9:
 		return vp9Keyframe(payload)
 	default:

@@ -32,7 +32,7 @@ func TestH264Keyframe(t *testing.T) {
 		"part of delta, first":         {[]byte{28 | 0x60, 0x80 | 1, 0x9a}, false},
 		"part, cut":                    {[]byte{28}, false},
 	} {
-		if got := h264Keyframe(test.payload); got != test.want {
+		if got, _ := h264Keyframe(test.payload); got != test.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
@@ -109,5 +109,100 @@ func TestReplayBeginsWithParameters(t *testing.T) {
 	}
 	if _, ok := r.sinceKey(16, 400); ok {
 		t.Error("begins though the parameters do not fit")
+	}
+}
+
+// sps writes a sequence parameter set of constrained baseline for a picture of a size.
+func sps(width, height, order int) []byte {
+	var out []byte
+	var last, n int
+	bit := func(v int) {
+		last, n = last<<1|v, n+1
+		if n == 8 {
+			out, last, n = append(out, byte(last)), 0, 0
+		}
+	}
+	number := func(v int) {
+		size := 0
+		for 1<<(size+1) <= v+1 {
+			size++
+		}
+		for range size {
+			bit(0)
+		}
+		for i := size; i >= 0; i-- {
+			bit((v + 1) >> i & 1)
+		}
+	}
+	number(0)
+	number(0)
+	switch number(order); order {
+	case 0:
+		number(2)
+	case 1:
+		bit(0)
+		number(1)
+		number(2)
+		number(2)
+		number(7)
+		number(9)
+	}
+	number(1)
+	bit(0)
+	blocks := func(n int) int { return (n + 15) / 16 }
+	number(blocks(width) - 1)
+	number(blocks(height) - 1)
+	bit(1)
+	bit(1)
+	bit(1)
+	number(0)
+	number((16*blocks(width) - width) / 2)
+	number(0)
+	number((16*blocks(height) - height) / 2)
+	bit(0)
+	bit(1)
+	for n != 0 {
+		bit(0)
+	}
+	var escaped []byte
+	zeros := 0
+	for _, b := range append([]byte{66, 0xe0, 31}, out...) {
+		if zeros == 2 && b <= 3 {
+			escaped, zeros = append(escaped, 3), 0
+		}
+		if zeros++; b != 0 {
+			zeros = 0
+		}
+		escaped = append(escaped, b)
+	}
+	return escaped
+}
+
+func TestSPSArea(t *testing.T) {
+	for _, size := range [][2]int{{640, 360}, {320, 180}, {1280, 720}, {1920, 1080}, {16, 16}, {400, 226}} {
+		for order := range 3 {
+			unit := sps(size[0], size[1], order)
+			for name, payload := range map[string][]byte{
+				"alone":       append([]byte{0x67}, unit...),
+				"in a packet": append(append([]byte{0x78, 0, byte(len(unit) + 1), 0x67}, unit...), 0, 2, 0x68, 1),
+				"begun":       append([]byte{0x7c, 0x87}, unit...),
+			} {
+				if key, area := h264Keyframe(payload); !key || area != size[0]*size[1] {
+					t.Errorf("%v, %s, order %d: %v, %d pixels, want %d", size, name, order, key, area, size[0]*size[1])
+				}
+			}
+			for n := range unit[:len(unit)-1] {
+				if key, area := h264Keyframe(append([]byte{0x67}, unit[:n]...)); key != (n > 0) || area < 0 {
+					t.Errorf("%d bytes of %d: %v, %d pixels", n, len(unit), key, area)
+				}
+			}
+		}
+	}
+	for name, unit := range map[string][]byte{
+		"high profile": append([]byte{100}, sps(640, 360, 0)[1:]...), "zeros": make([]byte, 100),
+	} {
+		if area := spsArea(unit); area != 0 {
+			t.Errorf("%s: %d pixels", name, area)
+		}
 	}
 }

@@ -36,7 +36,7 @@ var trials = []struct {
 	{"takeover", "two come under one name at the same moment", parseTakeover, faulty("takeover", playTakeover)},
 	{"turnover", "a hundred thousand come and go, and nothing must be left of them", parseTurnover, faulty("turnover", playTurnover)},
 	{"disk", "the disk is full where the log goes", parseDisk, faulty("disk", playDisk, "--log-level", "debug")},
-	{"memory", "there are 256 MiB of memory for thousands of people", parseMemory, faulty("memory", playMemory)},
+	{"memory", "there are 256 MiB of memory for thousands of people", parseMemory, faulty("memory", playMemory, "--max-sockets-per-ip", "0")},
 	{"cut", "lines are cut, and people come back in time", parseCut, faulty("cut", playCut, "--id-grace", "30s", "--eventop-grace", "30s")},
 }
 
