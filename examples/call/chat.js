@@ -47,7 +47,7 @@ export class Chat {
   }
 
   allow(may) {
-    this.#input.disabled = this.#panel.querySelector("form button").disabled = !may;
+    this.#input.readOnly = this.#panel.querySelector("form button").disabled = !may; // who is writing keeps the focus
     this.#input.placeholder = may ? "Write to everyone" : "The host does not let you write";
   }
 

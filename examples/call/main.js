@@ -107,6 +107,7 @@ async function join(event) {
   notice("");
   $("join-button").disabled = true;
   $("join-button").textContent = "Joining…";
+  choosing(false);
   localStorage.setItem("name", name);
   setRoom(room);
   const tab = await tabSuffix();
@@ -146,6 +147,7 @@ function goHome(why = "") {
   $("lobby").hidden = false;
   $("join-button").disabled = false;
   $("join-button").textContent = "Join";
+  choosing(true);
   document.title = "confgate";
   notice(why);
   devicesChanged();
@@ -177,6 +179,11 @@ function setDialect(chosen) {
   showLinks(tidy($("room").value));
 }
 
+// The dialect is fixed once a line is being opened: it would end up in the wrong call.
+function choosing(may) {
+  for (const option of document.querySelectorAll("[name=dialect]")) option.disabled = !may;
+}
+
 async function copyLink() {
   const link = linkTo(tidy($("room").value), dialect);
   try {
@@ -191,6 +198,7 @@ async function copyLink() {
 
 function joined(members, room) {
   clearTimeout(patience);
+  const again = inCall;
   inCall = true;
   me.group = room.group ?? null;
   heard.clear();
@@ -216,7 +224,7 @@ function joined(members, room) {
   devicesChanged();
   clearInterval(ticking);
   ticking = setInterval(markSpeakers, levelPeriod);
-  $("room-name").parentElement.focus();
+  if (!again) $("room-name").parentElement.focus(); // else somebody may be writing, and keys are shortcuts elsewhere
 }
 
 function meet(member) {

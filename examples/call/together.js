@@ -66,8 +66,8 @@ export class Together {
       rename: (name) => this.#rename(name),
     });
     $("screen-button").hidden = !navigator.mediaDevices?.getDisplayMedia; // phones have none
-    $("screen-button").addEventListener("click", () => this.#toggle("screen"));
-    $("board-button").addEventListener("click", () => this.#toggle("whiteboard"));
+    $("screen-button").addEventListener("click", () => this.#toggleScreen());
+    $("board-button").addEventListener("click", () => this.#toggleBoard());
     $("sharing").querySelector("button").addEventListener("click", () => this.#stop());
   }
 
@@ -91,7 +91,9 @@ export class Together {
     if (group !== this.#groups.at) this.#chat.remark(group ? "You went over to a group." : "You are back in the main room.");
     this.#groups.joined({ group, groups, keeps: this.#keeps });
     this.#page.stage.element.classList.toggle("keeps", this.#keeps);
-    if (share) this.#shared(share.user, share.content, { late: true });
+    const kept = share?.user === this.#page.me.user && share.content === "screen"; // the seat was, and its screen is gone
+    if (kept) this.#page.wire.unshare();
+    else if (share) this.#shared(share.user, share.content, { late: true });
     this.#markHost();
   }
 
@@ -151,31 +153,52 @@ export class Together {
 
   // ---- what is shared
 
-  async #toggle(content) {
+  async #toggleBoard() {
     const mine = this.#sharing?.user === this.#page.me.user && this.#sharing.content;
     if (mine) await this.#stop();
-    if (mine === content) return;
+    if (mine !== "whiteboard") await this.#start("whiteboard");
+  }
+
+  // Takes the lock, if it is free.
+  async #start(content) {
     const outcome = await this.#page.wire.share(content);
-    if (outcome.refused) return this.#explain(outcome, content === "screen" ? "share your screen" : "open the whiteboard");
+    if (outcome.refused) {
+      this.#explain(outcome, content === "screen" ? "share your screen" : "open the whiteboard");
+      return false;
+    }
     this.#sharing = { user: this.#page.me.user, content };
     this.#asked = null;
     this.#board.clear();
     this.#show();
-    if (content === "screen") await this.#startScreen();
+    return true;
   }
 
-  async #startScreen() {
-    const mine = this.#sharing;
+  // Safari asks for a screen only right after a click, so that comes before all else.
+  async #toggleScreen() {
+    const { user, content } = this.#sharing ?? {};
+    const mine = user === this.#page.me.user;
+    if (mine && content === "screen") return this.#stop();
+    if (user && !mine) { // which is why we may not, unless it is over just now
+      if (await this.#start("screen")) await this.#stop();
+      return;
+    }
     let stream;
     try {
       stream = await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: { ideal: 15, max: 30 } }, audio: false });
     } catch (error) {
       if (error.name !== "NotAllowedError") this.#page.toast(`Your screen cannot be shared (${error.name}).`);
-      if (mine === this.#sharing) await this.#stop();
       return;
     }
     const [track] = stream.getVideoTracks();
-    if (mine !== this.#sharing || !this.#page.peers) return track.stop(); // lost while the browser asked
+    const { peers } = this.#page;
+    if (!peers) return track.stop(); // lost while the browser asked
+    if (this.#sharing?.user === this.#page.me.user) await this.#stop();
+    const started = await this.#start("screen");
+    if (!started || peers !== this.#page.peers || track.readyState === "ended") {
+      track.stop();
+      if (started && peers === this.#page.peers) await this.#stop();
+      return;
+    }
     track.contentHint = "detail";
     track.onended = () => this.#stop(); // in the browser's own bar
     this.#screen = track;

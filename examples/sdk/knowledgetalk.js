@@ -159,6 +159,7 @@
   class Peer {
     stream = new MediaStream(); // what goes out or comes in; it outlives renewals
     established = false; // it was up once
+    life = { ended: false }; // shared with what takes its place when it fails; ended by whoever closes either
     #early = []; // candidates before their description; null once it is there
     #remoteUfrag = "";
 
@@ -601,11 +602,15 @@
     /** Connects and says who one is. Resolves to {code, userId}. */
     async init(cpCode, authKey, id, name, device, forced = false) {
       const who = { cpCode, authKey, userId: id, name, device, ipAddr: "" };
-      if (!(await this.#open())) {
-        this.disconnect();
+      const opening = this.#open();
+      const opened = this.#opened; // by a later init it is another
+      const isMine = () => this.#opened === opened;
+      if (!(await opening)) {
+        if (isMine()) this.disconnect();
         return failure("504", "the gateway cannot be reached");
       }
       const reply = await this.#register({ ...who, forced });
+      if (!isMine()) return reply;
       if (reply.code === "200") this.#registration = { ...who, userId: this.#userId };
       else this.disconnect();
       return reply;
@@ -669,7 +674,12 @@
     }
 
     editUserInfo(name, video, audio, broadcast, target) {
-      const settled = ({ code }) => { if (code === "200") this.#name = name ?? this.#name; };
+      const room = this.#room();
+      const settled = ({ code }) => {
+        if (code !== "200") return;
+        this.#name = name ?? this.#name;
+        if (room) room.shown = { video: video ?? room.shown?.video, audio: audio ?? room.shown?.audio };
+      };
       return this.#inRoom("editUserInfo", { name, video, audio, broadcast, target }, { settled });
     }
 
@@ -750,14 +760,15 @@
       const room = this.#room();
       if (!room || !isStream(stream)) return false;
       return this.#share("screen", canvas, async () => {
+        room.share = { type: "screen", user: this.#userId, stream };
+        const [track] = stream.getVideoTracks();
+        // The browser has a button of its own to end it.
+        track?.addEventListener("ended", () => room.share?.stream === stream && this.shareStop(), { once: true });
         const users = target ? [target] : [...room.members].filter((user) => user !== this.#userId);
         const sent = room.media
           ? await this.publishVideo("screen", stream)
           : (await Promise.all(users.map((user) => this.publishP2P(user, "screen", stream)))).some(Boolean);
-        // The browser has a button of its own to end it.
-        stream.getVideoTracks()[0]?.addEventListener("ended", () => room.share?.stream === stream && this.shareStop(), { once: true });
-        if (sent) room.share = { type: "screen", user: this.#userId, stream };
-        return sent;
+        return sent && room.share?.stream === stream && track?.readyState !== "ended";
       });
     }
 
@@ -905,6 +916,11 @@
       if (code !== "200") {
         this.#forget(room.id);
         return;
+      }
+      const now = this.#rooms.get(room.id);
+      if (now && room.shown) {
+        now.shown = room.shown;
+        this.#request("editUserInfo", { roomId: room.id, ...room.shown }); // one comes in with both on
       }
       const again = shared && (await this.#request(shared.type, { roomId: room.id })).code === "200";
       if (again && this.#rooms.has(room.id)) this.#rooms.get(room.id).share = shared;
@@ -1088,11 +1104,12 @@
     }
 
     /** Makes a connection, in place of any other of its key. */
-    #connect(of) {
+    #connect(of, life) {
       const peer = new Peer(of, this.#iceServers, {
         candidate: (from, candidate) => this.#tellCandidate(from, candidate),
         failed: (from) => this.#renew(from),
       });
+      if (life) peer.life = life;
       this.#peers.get(peer.key)?.close();
       this.#peers.set(peer.key, peer);
       return peer;
@@ -1100,7 +1117,14 @@
 
     #isCurrent(peer) { return this.#peers.get(peer.key) === peer; }
 
+    /** Ends a connection for good. */
     #close(peer) {
+      peer.life.ended = true;
+      this.#drop(peer);
+    }
+
+    /** Lets go of one that did not come about. */
+    #drop(peer) {
       if (this.#isCurrent(peer)) this.#peers.delete(peer.key);
       peer.close();
     }
@@ -1127,11 +1151,11 @@
       return result;
     }
 
-    #publish({ room, user, type, mesh }, stream) {
+    #publish({ room, user, type, mesh }, stream, life) {
       const of = { room, user, type, mesh, up: true };
       return this.#alone(Peer.key(of), async () => {
-        if (!this.#rooms.has(room)) return false;
-        const peer = this.#connect(of);
+        if (!this.#rooms.has(room) || life?.ended) return false;
+        const peer = this.#connect(of, life);
         const sdp = await peer.offer(stream);
         let sent;
         if (mesh) {
@@ -1142,13 +1166,13 @@
           sent = Boolean(answer);
         }
         if (sent && (await peer.connected()) && this.#isCurrent(peer)) return true;
-        this.#close(peer);
+        this.#drop(peer);
         return false;
       });
     }
 
     /** Resolves to a stream. Subscriptions to the same one at the same time are one. */
-    #subscribe({ room, user, type }, stream = new MediaStream()) {
+    #subscribe({ room, user, type }, stream = new MediaStream(), life = undefined) {
       const of = { room, user, type, up: false, mesh: false };
       const key = Peer.key(of);
       const same = this.#busy.get(key);
@@ -1156,14 +1180,14 @@
       return this.#alone(key, async () => {
         const wish = { roomId: room, type, target: user, video: true, audio: true };
         const offer = await this.#describe("subscribe", wish, { of, kind: "offer" });
-        if (!offer || !this.#rooms.has(room)) return false;
-        const peer = this.#connect(of);
+        if (!offer || !this.#rooms.has(room) || life?.ended) return false;
+        const peer = this.#connect(of, life);
         for (const track of stream.getTracks()) stream.removeTrack(track);
         peer.stream = stream;
         const sdp = await peer.answer(offer);
         const reply = await this.#request("sdpRoom", { roomId: room, type, target: user, sdp }, { within: limits.media });
         if (reply.code === "200" && this.#isCurrent(peer)) return peer.stream;
-        this.#close(peer);
+        this.#drop(peer);
         return false;
       });
     }
@@ -1181,18 +1205,19 @@
     }
 
     /**
-     * A connection that was up has failed: makes another for the same stream. Until
-     * there is one the old one keeps its place, for whoever ends it meanwhile, and
-     * for #rejoin.
+     * A connection that was up has failed: makes another for the same stream, unless
+     * somebody ends the one or the other meanwhile. Until there is one the old one
+     * keeps its place, for whoever ends it, and for #rejoin.
      */
     async #renew(peer) {
       if (peer.mesh && !peer.up) return; // its sender does it
       for (let tries = 0; tries < limits.renewals; tries++) {
         await pause(500 * 2 ** tries);
         if (!this.#online || !this.#isCurrent(peer)) return;
-        const made = await (peer.up ? this.#publish(peer, peer.stream) : this.#subscribe(peer, peer.stream));
+        const made = await (peer.up ? this.#publish(peer, peer.stream, peer.life) : this.#subscribe(peer, peer.stream, peer.life));
         const now = this.#peers.get(peer.key);
         if (made && (await now?.connected())) return;
+        if (peer.life.ended || (now && now.life !== peer.life)) return; // ended, or begun anew, by somebody else
         now?.close();
         if (this.#rooms.has(peer.room)) this.#peers.set(peer.key, peer);
       }

@@ -105,7 +105,7 @@ test("chat: what others typed is text, and what came meanwhile is marked", async
   await ann.sees("#chat", "hello yourself");
 
   await ann.permits("Ben", "May write in the chat", false);
-  await ben.page.waitForSelector("#chat input:disabled");
+  await ben.page.waitForSelector("#chat input:read-only");
   await ann.permits("Ben", "May write in the chat", true);
   await ben.says("I may again");
   await ann.sees("#chat", "I may again");
@@ -254,11 +254,15 @@ test("a gateway that restarts has its people back", async () => {
     await ann.join();
     await ben.join();
     await Promise.all([ann.watches("Ben"), ben.watches("Ann")]);
+    await ann.press("Chat");
+    await ann.page.fill("#chat input", "I am writ");
     assert.equal(await frail.stop(), 0);
     await Promise.all([ann, ben].map((p) => p.sees("#banner", "The connection is lost.")));
     await frail.start();
     await Promise.all([ann.watches("Ben"), ben.watches("Ann")]);
     await Promise.all([ann, ben].map((p) => p.counts(2)));
+    await ann.page.keyboard.type("ing"); // and not into shortcuts
+    assert.equal(await ann.page.inputValue("#chat input"), "I am writing");
   } finally {
     await frail.kill();
   }

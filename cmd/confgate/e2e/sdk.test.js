@@ -222,6 +222,7 @@ for (const framing of framings) {
     });
 
     test("a lost connection comes back, and with it the person", async () => {
+      assert.equal((await ben.does("sdk.editUserInfo", null, false)).code, "200");
       await ben.page.evaluate(() => {
         const socket = app.sdk.getSocket();
         (socket.io?.engine ?? socket).close();
@@ -229,6 +230,8 @@ for (const framing of framings) {
       assert.deepEqual(await ben.hears({ type: "reconnected" }), { type: "reconnected", code: "200", rooms: [room] });
       await ann.hears({ type: "leave", user: "ben" });
       await Promise.all([ann.sees("ben"), cid.sees("ben"), ben.sees("ann"), ben.sees("cid")]);
+      await eventually("ben's camera is shown as off, as before", async () =>
+        (await ann.does("sdk.memberList")).members.ben.video === false);
       noComplaints();
     });
 
