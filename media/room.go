@@ -119,9 +119,9 @@ func (r *room) renegotiated(id core.Leg, d *description) *leg {
 	return l
 }
 
-// replace makes a leg in the place of its predecessor, if there is one. d is the
-// client's offer, nil where the server is to make it. The leg is nil when the room
-// is closed.
+// replace makes a leg in the place of its predecessor, if there is one, and in its guise
+// where an answer may be taken for that to another offer. d is the client's offer, nil
+// where the server is to make it. The leg is nil when the room is closed.
 func (r *room) replace(id core.Leg, d *description) *leg {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -39,6 +39,14 @@ func TestCosts(t *testing.T) {
 			t.Errorf("%v costs %v, drawing %t", c, cost, drawing)
 		}
 	}
+	for _, c := range []core.Command{core.Hello{}, core.Join{}, core.Open{}, core.Group{}, core.Show{}} {
+		if !needsMemory(c) {
+			t.Errorf("%T is carried out while there is no memory", c)
+		}
+	}
+	if needsMemory(core.Say{}) || needsMemory(core.Leave{}) || grows(core.Show{}) {
+		t.Error("calls do not go on as they are")
+	}
 	small, _ := costOf(core.Cast{}, 100)
 	if large, _ := costOf(core.Cast{}, 10<<20); large < 100*small {
 		t.Errorf("an image costs %v, a word %v", large, small)
