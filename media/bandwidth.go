@@ -107,8 +107,9 @@ func (b *bandwidth) judge(rate int, lower, paused bool, now time.Time) verdict {
 	if b.bad++; b.bad == 1 {
 		b.badFrom = now
 	}
+	failed := b.trying && thin && b.loss > lossTooMuch // the loss and the estimate agree about a try
 	switch {
-	case !b.lastingly(lower, now):
+	case !failed && !b.lastingly(lower, now):
 		return stay
 	case lower:
 		b.wait(now)

@@ -79,6 +79,11 @@ func TestJudge(t *testing.T) {
 			j.every = 0
 			j.seconds(1, 0, 2e6)
 		}, []string{"3s smaller", "8s larger"}},
+		"a try that plainly fails": {true, func(j *judged) {
+			j.seconds(3, 0.4, 500e3)
+			j.seconds(5, 0, 500e3)
+			j.seconds(3, 0.4, 500e3) // of which the first second may tell of what was before
+		}, []string{"3s smaller", "8s larger", "10s smaller"}},
 		"an estimate rises and rests": {true, func(j *judged) {
 			j.seconds(3, 0, 500e3)
 			j.seconds(5, 0, 500e3)
