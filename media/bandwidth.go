@@ -46,6 +46,7 @@ const (
 	badToGiveUp  = time.Second     // a try, which costs the voice, too
 	restAtMost   = 3 * time.Second // of an estimate that rises
 	firstRetry   = 5 * time.Second
+	retryLater   = 3 // times the wait before; a try takes from the voice, and of the picture that there is
 	lastRetry    = time.Minute
 )
 
@@ -177,7 +178,7 @@ func (b *bandwidth) forget() {
 func (b *bandwidth) wait(now time.Time) {
 	b.forget()
 	b.trying = false
-	b.patient = min(max(firstRetry, 2*b.patient), lastRetry)
+	b.patient = min(max(firstRetry, retryLater*b.patient), lastRetry)
 	b.retry = now.Add(b.patient)
 }
 
