@@ -99,6 +99,7 @@ func (b *bandwidth) judge(rate int, lower, paused bool, now time.Time) verdict {
 		}
 		if b.below > 0 && b.good > goodToStep && !now.Before(b.retry) {
 			b.try(now)
+			b.afresh = false // what was lost before has been told
 			b.below--
 			return stepUp
 		}
