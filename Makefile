@@ -53,7 +53,7 @@ vuln:         ## what the Go vulnerability database knows of the code that is ca
 
 soak:         ## half an hour of churn and faults, then an audit; SOAK=time of another length, RACE=1 for data races: docs/security.md
 	go build -o bin/ ./cmd/confgate/bench/soak && go build $${RACE:+-race} -o bin/ ./cmd/confgate
-	bin/soak bin/confgate soak --duration $${SOAK:-30m} $(addprefix --corpus ,$(wildcard protocol/*/testdata/fuzz/FuzzDecode))
+	bin/soak bin/confgate soak $${RACE:+--instrumented} --duration $${SOAK:-30m} $(addprefix --corpus ,$(wildcard protocol/*/testdata/fuzz/FuzzDecode))
 
 faults:       ## one fault after the other, with its figures
 	go build -o bin/ ./cmd/confgate ./cmd/confgate/bench/soak

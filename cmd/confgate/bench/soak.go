@@ -17,6 +17,7 @@ func parseSoak(f *trialFlags) {
 	f.DurationVar(&f.trial.duration, "duration", 30*time.Minute, "how `long` guests come")
 	f.IntVar(&f.trial.rooms, "rooms", 4, "`rooms` that are used at once")
 	f.IntVar(&f.trial.guests, "guests", 6, "most `guests` in a room at once")
+	f.BoolVar(&f.trial.instrumented, "instrumented", false, "the gateway has the race detector in it, whose memory is told and not judged")
 	f.Func("corpus", "`folder` with a Go fuzz corpus of frames (repeatable)", func(folder string) error {
 		f.trial.corpora = append(f.trial.corpora, folder)
 		return nil
@@ -74,6 +75,7 @@ func (s *soak) run(ctx context.Context) (_ result, err error) {
 		return nil, err
 	}
 	defer s.subject.close()
+	s.subject.instrumented = s.trial.instrumented
 	if s.engine, err = newEngine(loopback); err != nil {
 		return nil, err
 	}

@@ -18,10 +18,11 @@ import (
 type calm struct {
 	rest
 
-	Descriptors int                `json:"file_descriptors"`
-	Gauges      map[string]float64 `json:"gauges"` // the gateway's own
-	panics      float64            // so far
-	reloads     float64            // that failed, so far
+	Descriptors  int                `json:"file_descriptors"`
+	Gauges       map[string]float64 `json:"gauges"` // the gateway's own
+	instrumented bool
+	panics       float64 // so far
+	reloads      float64 // that failed, so far
 }
 
 // look has the gateway collect its garbage, and looks at what is left.
@@ -34,7 +35,7 @@ func (s *subject) look(ctx context.Context) (*calm, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &calm{rest: *seen.rest(), Descriptors: len(open), Gauges: make(map[string]float64)}
+	c := &calm{rest: *seen.rest(), Descriptors: len(open), Gauges: make(map[string]float64), instrumented: s.instrumented}
 	for key, value := range seen.gauges {
 		if strings.HasPrefix(key, "confgate_") && !strings.HasPrefix(key, "confgate_build_info") {
 			c.Gauges[key] = value
@@ -99,7 +100,9 @@ func (c *calm) leftover(was *calm) []string {
 	more("goroutines", c.Goroutines, was.Goroutines, was.Goroutines)
 	more("file descriptors", float64(c.Descriptors), float64(was.Descriptors), float64(was.Descriptors))
 	more("heap", c.Heap, was.Heap, was.Heap*heapSlack+heapSlackBytes)
-	more("RSS", float64(c.RSS), float64(was.RSS), float64(was.RSS)*rssSlack+rssSlackBytes)
+	if !c.instrumented {
+		more("RSS", float64(c.RSS), float64(was.RSS), float64(was.RSS)*rssSlack+rssSlackBytes)
+	}
 	for _, key := range slices.Sorted(maps.Keys(c.Gauges)) {
 		if c.Gauges[key] != was.Gauges[key] {
 			left = append(left, fmt.Sprintf("%s %g, was %g", key, c.Gauges[key], was.Gauges[key]))

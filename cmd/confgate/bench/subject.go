@@ -65,11 +65,12 @@ type subject struct {
 	turn     int        // guarded by tokens: how often it was changed
 
 	// Owned by who starts and stops it.
-	env     []string  // more of it, from the next start on
-	logTo   io.Writer // likewise; nil: to log
-	process Process
-	ended   chan struct{} // closed at its end
-	code    int           // to be read then
+	instrumented bool      // it is built with the race detector, whose own memory only grows
+	env          []string  // more of it, from the next start on
+	logTo        io.Writer // likewise; nil: to log
+	process      Process
+	ended        chan struct{} // closed at its end
+	code         int           // to be read then
 }
 
 const trialTenant = "trial"

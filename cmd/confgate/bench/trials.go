@@ -21,6 +21,8 @@ type trial struct {
 	visitors int // in all
 	corpora  []string
 	serve    []string // more flags for the gateway
+
+	instrumented bool // see subject
 }
 
 // trials hold what a gateway can be put through that was started for it.
