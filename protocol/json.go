@@ -40,10 +40,14 @@ func check(text []byte, kind jsontext.Kind, what string) error {
 		return malformed(what, nil)
 	}
 	for {
-		if _, err := dec.ReadToken(); errors.Is(err, io.EOF) {
+		tok, err := dec.ReadToken()
+		switch {
+		case errors.Is(err, io.EOF):
 			return nil
-		} else if err != nil {
+		case err != nil:
 			return malformed("not valid JSON", wrong(dec.InputOffset(), err))
+		case tok.Kind() == jsontext.KindNumber && overflows(tok):
+			return malformed("a number that not everybody can read", nil)
 		}
 		depth := dec.StackDepth()
 		kind, n := dec.StackIndex(depth)
@@ -58,6 +62,13 @@ func check(text []byte, kind jsontext.Kind, what string) error {
 			return malformed("too many elements", nil)
 		}
 	}
+}
+
+// overflows reports whether a number is more than a double can be (RFC 8259 section 6):
+// some then read infinity, some nothing at all.
+func overflows(number jsontext.Token) bool {
+	_, err := number.Float()
+	return err != nil
 }
 
 // wrong says what is wrong with JSON. The library would quote it, and what is in a

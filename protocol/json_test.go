@@ -22,6 +22,7 @@ func TestCheckRefusesWhatOthersMightReadDifferently(t *testing.T) {
 	long := func(n int) string { return `{"a":[0` + strings.Repeat(",0", n-1) + "]}" }
 	for name, frame := range map[string]string{
 		"empty": "", "blank": " ", "array": "[]", "string": `"x"`, "number": "1", "null": "null", "open": "{",
+		"beyond a double": `{"a":1e309}`, "as far below": `{"a":[-1e999]}`,
 		"two values": "{} {}", "trailing": "{}x", "comma": `{"a":1,}`, "single quotes": "{'a':1}", "comment": "{/**/}",
 		"twice": `{"a":1,"a":2}`, "twice, escaped": `{"a":1,"\u0061":2}`, "twice, within": `{"x":[{"a":1,"a":2}]}`,
 		"bad UTF-8": "{\"a\":\"\xff\"}", "bad UTF-8 name": "{\"\xc0\x80\":1}", "lone surrogate": `{"a":"\ud800"}`,
