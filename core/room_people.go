@@ -162,7 +162,7 @@ func (r *room) remember(s *seat) {
 	if s.May == AllPermits.but(r.deny) {
 		return
 	}
-	for u := range r.permits { // one is forgotten, who is not here if there is such a one
+	for u := range r.permits { // where there are too many, somebody who is not here is forgotten
 		if len(r.permits) < maxPermits {
 			break
 		}
