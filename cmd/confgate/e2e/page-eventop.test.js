@@ -105,7 +105,7 @@ test("chat: what others typed is text, and what came meanwhile is marked", async
   await ann.sees("#chat", "hello yourself");
 
   await ann.permits("Ben", "May write in the chat", false);
-  await ben.page.waitForSelector("#chat input:read-only");
+  await ben.page.waitForSelector("#chat input[readonly]");
   await ann.permits("Ben", "May write in the chat", true);
   await ben.says("I may again");
   await ann.sees("#chat", "I may again");
