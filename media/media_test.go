@@ -242,7 +242,9 @@ func TestLoss(t *testing.T) {
 			t.Fatalf("packets %d and %d are numbered %d and %d", i-1, i, got[i-1], got[i])
 		}
 	}
-	if st := s.plane.Stats(); st.Retransmitted == 0 || st.Retransmitted > st.Forwarded.Packets/2 {
+	// One in ten is lost, and each is sent again as often as a busy client asks, up to
+	// resendTries; TestNACKStorm and TestResends hold the rate, in time of their own.
+	if st := s.plane.Stats(); st.Retransmitted == 0 || st.Retransmitted > (st.Forwarded.Packets/10+1)*resendTries {
 		t.Errorf("%d of %d packets sent again", st.Retransmitted, st.Forwarded.Packets)
 	}
 }
